@@ -1,0 +1,40 @@
+// Settings of a run. Names and meanings are those of PROTOCOL.md; they decide where bytes come from and when, never
+// (but for the low-rank predictor and the KV element) what is computed.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+
+namespace flashneuron {
+
+enum class Residency { kNaive, kHybrid, kCached };
+enum class PredictorKind { kNone, kLowRank, kOracle };
+enum class Layout { kBundled, kSplit };
+enum class KvType { kFp32, kFp16 };
+
+struct Options {
+  std::string package;               // folder of manifest.json
+  std::optional<std::string> store;  // content-addressed folder; absent: files lie in `package`
+  std::optional<int64_t> ram_bytes;  // absent: all resident
+  Residency residency = Residency::kCached;
+  std::optional<PredictorKind> predictor;  // absent: low-rank if the package has one
+  std::optional<uint32_t> window;          // tokens, from 1; absent: as many as the budget holds
+  std::optional<Layout> layout;            // absent: the package's first
+  KvType kv = KvType::kFp16;
+  std::string backend = "auto";
+  int threads = 0;  // 0: cores, at most 4
+  int io_threads = 8;
+  std::optional<int64_t> context;  // tokens that the KV cache holds
+};
+
+struct Sampling {
+  int64_t max_new_tokens = 128;
+  bool ignore_eos = false;
+  float temperature = 0.0f;  // 0: greedy
+  int32_t top_k = 0;         // 0: off
+  float top_p = 1.0f;        // 1: off
+  uint64_t seed = 0;
+};
+
+}  // namespace flashneuron

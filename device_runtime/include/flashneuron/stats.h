@@ -1,0 +1,29 @@
+// What a run measures. Identities: selected = hits + misses; stall_us <= io_us; bytes_wanted <= bytes_read when every
+// miss comes from flash.
+#pragma once
+
+#include <cstdint>
+
+namespace flashneuron {
+
+// Counters of one token, one layer, or a sum of either. Times are wall microseconds.
+struct Counters {
+  int64_t wall_us = 0;
+  int64_t io_us = 0;      // any read outstanding
+  int64_t stall_us = 0;   // compute waits for reads
+  int64_t memory_us = 0;  // cache and staging management: evictions, copies into rows
+  int64_t predictor_us = 0;
+  int64_t attention_us = 0;  // attention programs, with their norms and projections
+  int64_t ffn_us = 0;
+  int64_t head_us = 0;       // head program and sampling; 0 in a layer's counters
+  int64_t bytes_wanted = 0;  // bytes of the records that were asked for
+  int64_t bytes_read = 0;    // bytes that the reads covered, rounded out to blocks
+  int64_t requests = 0;      // reads issued
+  int64_t selected = 0;      // neurons computed
+  int64_t hits = 0;          // of them, found in DRAM
+  int64_t misses = 0;        // of them, read from flash
+
+  Counters& operator+=(const Counters& other);
+};
+
+}  // namespace flashneuron

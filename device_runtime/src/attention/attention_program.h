@@ -1,0 +1,44 @@
+// Attention, norms and head of a model, whoever runs them (ExecuTorch on CPU or NPU, a fake in tests). See FORMAT.md,
+// "Attention programs".
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string>
+
+#include "attention/kv_cache.h"
+#include "flashneuron/status.h"
+#include "package/package.h"
+
+namespace flashneuron {
+
+class AttentionProgram {
+ public:
+  virtual ~AttentionProgram() = default;
+
+  // Largest `tokens` of one call of layer().
+  virtual uint32_t max_chunk() const = 0;
+  // One layer for `tokens` tokens from `position` on. residual, ffn_out: in, [tokens, hidden]; residual_out, ffn_input:
+  // out, [tokens, hidden]; residual_out may be the same memory as residual. Keys and values are appended to `kv`.
+  // Errors: kInternal.
+  virtual Status layer(uint32_t layer, uint32_t position, uint32_t tokens, const float* residual, const float* ffn_out,
+                       KvCache& kv, float* residual_out, float* ffn_input) = 0;
+  // Logits of one token. residual, ffn_out: [hidden]; logits: [vocab_size].
+  virtual Status head(const float* residual, const float* ffn_out, std::span<float> logits) = 0;
+};
+
+struct AttentionEstimate {
+  uint64_t attention_bytes = 0;  // packed weights and activation memory of the layers
+  uint64_t head_bytes = 0;
+};
+
+// What load_executorch_attention will hold in DRAM, from the package alone.
+AttentionEstimate estimate_executorch_attention(const Package& package, const AttentionFacts& facts);
+
+// The ExecuTorch programs of `facts`, all loaded, on `threads` threads. Errors: kCorrupt, kUnsupported, kOutOfMemory,
+// kInternal, each with the file's name.
+Result<std::unique_ptr<AttentionProgram>> load_executorch_attention(const Package& package, const AttentionFacts& facts,
+                                                                    int threads);
+
+}  // namespace flashneuron

@@ -1,0 +1,34 @@
+// Owned memory whose start and size suit direct I/O and vector loads.
+#pragma once
+
+#include <cstddef>
+#include <memory>
+#include <span>
+
+#include "flashneuron/status.h"
+
+namespace flashneuron {
+
+class AlignedBuffer {
+ public:
+  // 16 KiB covers the pages of every Android device and the blocks of its storage.
+  static constexpr size_t kAlignment = 16384;
+
+  AlignedBuffer() = default;
+  // Untouched (not zeroed) memory of `bytes` rounded up to kAlignment. Error: kOutOfMemory.
+  static Result<AlignedBuffer> create(size_t bytes);
+
+  std::byte* data() { return data_.get(); }
+  const std::byte* data() const { return data_.get(); }
+  size_t size() const { return bytes_; }
+  std::span<std::byte> span() { return {data_.get(), bytes_}; }
+
+ private:
+  struct Free {
+    void operator()(std::byte* data) const;
+  };
+  std::unique_ptr<std::byte, Free> data_;
+  size_t bytes_ = 0;
+};
+
+}  // namespace flashneuron

@@ -1,0 +1,62 @@
+// The sparse FFN of one layer, fed with neurons in index order as their rows become readable.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include "core/dtype.h"
+#include "core/thread_pool.h"
+
+namespace flashneuron {
+
+// Where the two vectors of a neuron can be read: hidden_size elements each, of the layer's dtype.
+struct NeuronRow {
+  uint32_t neuron = 0;
+  const std::byte* up = nullptr;
+  const std::byte* down = nullptr;
+};
+
+// out[t] = down_bias + sum over neurons n of relu(up[n]·x[t] + up_bias[n]) * down[n].
+//
+// The order of the sum is fixed by neuron index alone: neurons of one block of kBlock indices are summed in index order
+// into a partial vector that starts at zero, and partials are added to the result in block order. Neurons that do not
+// fire are left out, as if absent. So for one x the bits depend neither on which silent neurons were added, nor on how
+// the rows were cut into calls, nor on threads.
+class FfnAccumulator {
+ public:
+  static constexpr uint32_t kBlock = 64;
+
+  // Buffers for up to `max_tokens` tokens and `max_rows` rows a call of add().
+  FfnAccumulator(uint32_t hidden_size, DType dtype, size_t max_tokens, size_t max_rows, ThreadPool& pool);
+
+  // x is [tokens, hidden_size], up_bias [ffn_size], down_bias [hidden_size]; all must outlive finish().
+  void begin(std::span<const float> x, size_t tokens, std::span<const float> up_bias, std::span<const float> down_bias);
+  // Rows in ascending neuron order, after every row added since begin(); at most max_rows. Rows may be reused after
+  // return.
+  void add(std::span<const NeuronRow> rows);
+  // out is [tokens, hidden_size].
+  void finish(std::span<float> out);
+  // DRAM held by the buffers.
+  uint64_t resident_bytes() const;
+
+ private:
+  void close_block();
+
+  uint32_t hidden_size_;
+  DType dtype_;
+  size_t max_rows_;
+  ThreadPool& pool_;
+  size_t tokens_ = 0;
+  std::span<const float> x_;
+  std::span<const float> up_bias_;
+  std::span<const float> down_bias_;
+  uint32_t block_ = 0;
+  bool block_open_ = false;
+  std::vector<float> sum_;         // [max_tokens, hidden_size]
+  std::vector<float> partial_;     // [max_tokens, hidden_size]
+  std::vector<float> activation_;  // [max_tokens, max_rows]
+};
+
+}  // namespace flashneuron

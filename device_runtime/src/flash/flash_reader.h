@@ -1,0 +1,56 @@
+// Reads from flash: submit a batch, wait for completions. Implementations: PreadReader (a pool of pread workers,
+// O_DIRECT); decorators (faulty, recording) wrap any reader.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+
+#include "flashneuron/status.h"
+
+namespace flashneuron {
+
+struct ReadRequest {
+  uint32_t file = 0;                 // from FlashReader::open
+  uint64_t offset = 0;               // a multiple of block_bytes()
+  uint32_t length = 0;               // a multiple of block_bytes(); may end past the file's end by less than a block
+  std::byte* destination = nullptr;  // `length` bytes, aligned to block_bytes(); the caller keeps it until completion
+  uint64_t tag = 0;                  // comes back in the completion
+};
+
+struct ReadCompletion {
+  uint64_t tag = 0;
+  Status status;  // kIo: failed or short, with file and offset in the message
+};
+
+// Threads: one thread opens, submits and waits; workers are the reader's own.
+class FlashReader {
+ public:
+  virtual ~FlashReader() = default;
+
+  // Opens a file for reading; the same path opened twice gives the same number. Errors: kNotFound, kIo.
+  virtual Result<uint32_t> open(const std::string& path) = 0;
+  // Alignment of offsets, lengths and destinations; at least 4096, a power of two.
+  virtual uint32_t block_bytes() const = 0;
+  // Queues the batch and returns at once. Completions come in any order.
+  virtual void submit(std::span<const ReadRequest> batch) = 0;
+  // The next completion, waiting for it if need be; nullopt when nothing is outstanding.
+  virtual std::optional<ReadCompletion> wait() = 0;
+  // Wall time so far during which at least one read was outstanding.
+  virtual int64_t busy_us() const = 0;
+  // Why reads are not direct, or nullopt when O_DIRECT is in force for every open file.
+  virtual std::optional<std::string> buffered_reason() const = 0;
+};
+
+struct PreadReaderOptions {
+  int workers = 8;
+  bool direct = true;  // false: buffered on purpose (tests, file systems without O_DIRECT)
+};
+
+// A reader with `workers` threads. The block is asked of the file system (statx) and of the page size.
+std::unique_ptr<FlashReader> make_pread_reader(const PreadReaderOptions& options);
+
+}  // namespace flashneuron

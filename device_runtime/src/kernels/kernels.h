@@ -1,0 +1,37 @@
+// Vector kernels with run-time dispatch (Google Highway). Each has a scalar reference of the same signature in
+// `reference`. For given inputs a kernel's bits depend only on the machine: not on threads, on alignment, or on what
+// else is computed.
+#pragma once
+
+#include <cstddef>
+#include <string>
+
+#include "core/dtype.h"
+
+namespace flashneuron::kernels {
+
+// sum of weights[i] * x[i], i < count. `weights` is of `dtype`; no alignment is needed; products and sums are fp32.
+float dot(const std::byte* weights, DType dtype, const float* x, size_t count);
+
+// y[i] = fma(scale, weights[i], y[i]). One fused operation an element, so that any split over i gives the same bits.
+void axpy(float scale, const std::byte* weights, DType dtype, float* y, size_t count);
+
+// y[i] += x[i]
+void add(const float* x, float* y, size_t count);
+
+// Conversions of `count` elements; fp16 rounds to nearest even.
+void to_fp32(const std::byte* source, DType dtype, float* destination, size_t count);
+void from_fp32(const float* source, DType dtype, std::byte* destination, size_t count);
+
+// The instruction set in use, for instance "AVX2".
+std::string target_name();
+
+namespace reference {
+float dot(const std::byte* weights, DType dtype, const float* x, size_t count);
+void axpy(float scale, const std::byte* weights, DType dtype, float* y, size_t count);
+void add(const float* x, float* y, size_t count);
+void to_fp32(const std::byte* source, DType dtype, float* destination, size_t count);
+void from_fp32(const float* source, DType dtype, std::byte* destination, size_t count);
+}  // namespace reference
+
+}  // namespace flashneuron::kernels

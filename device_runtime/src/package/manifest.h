@@ -1,0 +1,101 @@
+// manifest.json as structs. FORMAT.md is the specification; names are its names.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "core/dtype.h"
+#include "flashneuron/options.h"
+#include "flashneuron/status.h"
+
+namespace flashneuron {
+
+struct ModelFacts {
+  std::string family;
+  std::string activation;
+  bool gated = false;
+  uint32_t layers = 0;
+  uint32_t hidden_size = 0;
+  uint32_t ffn_size = 0;
+  uint32_t heads = 0;
+  uint32_t kv_heads = 0;
+  uint32_t head_size = 0;
+  uint32_t vocab_size = 0;
+  uint32_t max_context = 0;
+  std::vector<int32_t> eos_token_ids;
+
+  uint32_t kv_size() const { return kv_heads * head_size; }
+};
+
+struct EmbeddingFacts {
+  std::string file;
+  DType dtype = DType::kFp32;
+  uint32_t position_rows = 0;
+};
+
+struct AttentionFacts {
+  std::string backend;
+  std::string dtype;
+  uint32_t max_chunk = 0;
+  std::vector<std::string> layers;
+  std::string head;
+};
+
+// Shard files of one layer, in neuron order. `bundle` for the bundled layout, `up` and `down` for split.
+struct FfnLayerFiles {
+  std::vector<std::string> bundle;
+  std::vector<std::string> up;
+  std::vector<std::string> down;
+};
+
+struct FfnVariant {
+  Layout layout = Layout::kBundled;
+  std::string order;
+  uint32_t neurons_per_shard = 0;
+  std::vector<FfnLayerFiles> layers;
+};
+
+struct FfnFacts {
+  DType dtype = DType::kFp32;
+  std::vector<std::string> bias;
+  std::vector<FfnVariant> variants;
+};
+
+struct PredictorLayer {
+  std::string file;
+  uint32_t rank = 0;
+  double density = 0;
+};
+
+struct PredictorFacts {
+  std::string kind;
+  std::string input;
+  std::vector<PredictorLayer> layers;
+};
+
+struct FileEntry {
+  std::string path;
+  uint64_t bytes = 0;
+  std::string sha256;
+  std::string role;
+};
+
+struct Manifest {
+  std::string name;
+  ModelFacts model;
+  EmbeddingFacts embedding;
+  std::vector<AttentionFacts> attention;
+  FfnFacts ffn;
+  std::vector<PredictorFacts> predictors;
+  std::map<std::string, FileEntry> files;  // by path
+};
+
+// Errors: kCorrupt (with the offending key), kNewerFormat, kUnsupported (family, activation or dtype, with what is
+// supported).
+Result<Manifest> parse_manifest(std::string_view json);
+
+}  // namespace flashneuron

@@ -1,0 +1,32 @@
+// Which neurons a token needs. Ids come out ascending and do not depend on threads.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <vector>
+
+#include "core/thread_pool.h"
+#include "flashneuron/status.h"
+#include "package/package.h"
+
+namespace flashneuron {
+
+class Predictor {
+ public:
+  virtual ~Predictor() = default;
+  // `ffn_input` is [hidden_size]; `selected` is cleared first. Not thread safe.
+  virtual void select(uint32_t layer, std::span<const float> ffn_input, std::vector<uint32_t>& selected) = 0;
+  // Weights held in DRAM.
+  virtual uint64_t resident_bytes() const = 0;
+};
+
+// Low-rank predictors of the package (LLM in a flash, section 3.1): n is selected iff (B(Ax))[n] + bias[n] > 0.
+Result<std::unique_ptr<Predictor>> load_lowrank_predictor(const Package& package, ThreadPool& pool);
+
+// The exact activation test on a full copy of the up rows: what a perfect predictor would select. Its copy is outside
+// any budget. `variant` names the files to read.
+Result<std::unique_ptr<Predictor>> load_oracle_predictor(const Package& package, const FfnVariant& variant,
+                                                         ThreadPool& pool);
+
+}  // namespace flashneuron

@@ -1,0 +1,39 @@
+"""The one error hierarchy. A message is one line: what is wrong and what to do. Only `cli/` prints it and exits."""
+
+from __future__ import annotations
+
+from typing import Any
+
+
+class FlashneuronError(Exception):
+    """Something failed that a user can act on. `exit_code` is 1: failed while working."""
+
+    exit_code = 1
+
+
+class InputError(FlashneuronError):
+    """An option, path or file was refused before any work. Exit code 2."""
+
+    exit_code = 2
+
+
+class ModelError(InputError):
+    """A model folder cannot be read: not one, incomplete, or of an unsupported family or activation."""
+
+
+class PackageError(InputError):
+    """A model package is missing, newer than this version, truncated or corrupt; the message names the first defect."""
+
+
+class DeviceError(FlashneuronError):
+    """A device cannot be found or reached, refused an operation, ran out of space or went away."""
+
+
+class RunnerError(FlashneuronError):
+    """The runner reported an error event (PROTOCOL.md). `code` and `detail` are the event's."""
+
+    def __init__(self, code: str, message: str, detail: dict[str, Any] | None = None) -> None:
+        super().__init__(message)
+        self.code = code
+        self.detail = detail or {}
+        self.exit_code = 2 if code in {"usage", "budget_too_small", "bad_input", "unsupported"} else 1
