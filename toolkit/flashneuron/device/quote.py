@@ -1,0 +1,33 @@
+"""The one way by which an argument reaches a device's shell."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from pathlib import PurePosixPath
+
+from flashneuron.errors import DeviceError
+
+_PLAIN = re.compile(r"[A-Za-z0-9_./:=@%+,-]+")
+MAX_COMMAND_BYTES = 100_000  # Linux takes at most 128 KiB in one string, and adbd hands the whole command over as one
+
+
+def quote(argument: str) -> str:
+    """One word that mksh and every POSIX shell read as exactly `argument`. Refuses NUL and what has no UTF-8 form."""
+    if "\0" in argument:
+        raise DeviceError(f"the argument {argument!r} holds a NUL character; no command can take it")
+    try:
+        argument.encode()
+    except UnicodeEncodeError:
+        raise DeviceError(f"the argument {argument!r} cannot be written as UTF-8; rename the file") from None
+    return argument if _PLAIN.fullmatch(argument) else "'" + argument.replace("'", "'\\''") + "'"
+
+
+def quote_argv(argv: Sequence[str], stdin: PurePosixPath | None = None) -> str:
+    """A shell command that runs `argv` in place of the shell, with stdin from that file or from /dev/null."""
+    if not argv or not argv[0] or argv[0].startswith("-"):
+        raise DeviceError("a command must begin with a program's name")
+    command = "exec " + " ".join(map(quote, argv)) + " < " + quote(str(stdin or "/dev/null"))
+    if len(command.encode()) > MAX_COMMAND_BYTES:
+        raise DeviceError(f"the command {argv[0]} has more than {MAX_COMMAND_BYTES} bytes; pass data by a file")
+    return command
