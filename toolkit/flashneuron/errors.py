@@ -22,7 +22,14 @@ class ModelError(InputError):
 
 
 class PackageError(InputError):
-    """A model package is missing, newer than this version, truncated or corrupt; the message names the first defect."""
+    """A model package is missing, newer than this version, truncated or corrupt; the message names the first defect.
+
+    `code` is the runner's code for the same defect (PROTOCOL.md): corrupt, newer_format, unsupported or not_found.
+    """
+
+    def __init__(self, message: str, code: str = "corrupt") -> None:
+        super().__init__(message)
+        self.code = code
 
 
 class DeviceError(FlashneuronError):

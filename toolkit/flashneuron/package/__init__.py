@@ -1,0 +1,1 @@
+"""The model package: FORMAT.md in code. The contract with the runtime; imports neither torch nor anything above it."""

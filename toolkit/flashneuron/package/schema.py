@@ -1,0 +1,201 @@
+"""manifest.json as checked types. FORMAT.md is the specification; names are its names.
+
+A Manifest that exists is consistent in itself: every reference is listed in `files`, with the role and the size that
+its place implies. Whether the files are there is Package.open's question, what they hold verify's.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+
+from flashneuron.package.ffn_file import MAX_SHARD_BYTES, FfnGeometry, Part
+from flashneuron.package.layout import DType, bias_bytes, element_bytes
+
+FORMAT_VERSION = 1
+MAX_MANIFEST_BYTES = 4 << 20
+
+Layout = Literal["bundled", "split"]
+Role = Literal[
+    "attention", "head", "ffn", "ffn_bias", "predictor", "embedding", "tokenizer", "golden", "statistics"
+]  # fmt: skip
+Size = Annotated[int, Field(ge=1, lt=1 << 24)]
+
+
+def _package_path(path: str) -> str:
+    if path == "manifest.json" or any(part in {".", ".."} for part in path.split("/")):
+        raise ValueError("is not a path inside the package")
+    return path
+
+
+PackagePath = Annotated[
+    str,
+    Field(max_length=512, pattern=r"^[A-Za-z0-9._-]+(/[A-Za-z0-9._-]+)*$"),
+    AfterValidator(_package_path),
+]
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(strict=True, extra="ignore", frozen=True)
+
+
+class ModelFacts(_Strict):
+    family: Literal["opt"]
+    activation: Literal["relu"]
+    gated: Literal[False]
+    layers: Annotated[int, Field(ge=1, le=1024)]
+    hidden_size: Size
+    ffn_size: Size
+    heads: Size
+    kv_heads: Size
+    head_size: Size
+    vocab_size: Size
+    max_context: Size
+    prompt_prefix_ids: tuple[int, ...]
+    eos_token_ids: tuple[int, ...]
+
+    @model_validator(mode="after")
+    def _consistent(self) -> ModelFacts:
+        if self.heads % self.kv_heads:
+            raise ValueError(f"heads {self.heads} is not a multiple of kv_heads {self.kv_heads}")
+        for name in ("prompt_prefix_ids", "eos_token_ids"):
+            if any(not 0 <= token < self.vocab_size for token in getattr(self, name)):
+                raise ValueError(f"{name} has an id outside the vocabulary of {self.vocab_size}")
+        return self
+
+
+class EmbeddingFacts(_Strict):
+    file: PackagePath
+    dtype: DType
+    position_rows: Annotated[int, Field(ge=0, lt=1 << 24)]
+
+
+class AttentionFacts(_Strict):
+    backend: Annotated[str, Field(pattern=r"^[a-z0-9-]+$", max_length=64)]
+    dtype: Annotated[str, Field(max_length=16)]
+    max_chunk: Size
+    layers: tuple[PackagePath, ...]
+    head: PackagePath
+
+
+class FfnLayerFiles(_Strict):
+    """Shards of one layer in neuron order: `bundle` in the bundled layout, `up` and `down` in split."""
+
+    bundle: tuple[PackagePath, ...] | None = None
+    up: tuple[PackagePath, ...] | None = None
+    down: tuple[PackagePath, ...] | None = None
+
+    def parts(self, layout: Layout) -> dict[Part, tuple[str, ...]]:
+        if layout == "bundled":
+            return {Part.BUNDLE: self.bundle or ()}
+        return {Part.UP: self.up or (), Part.DOWN: self.down or ()}
+
+
+class FfnVariant(_Strict):
+    layout: Layout
+    order: Literal["none"]
+    neurons_per_shard: Size
+    layers: tuple[FfnLayerFiles, ...]
+
+
+class FfnFacts(_Strict):
+    dtype: DType
+    bias: tuple[PackagePath, ...]
+    variants: Annotated[tuple[FfnVariant, ...], Field(min_length=1)]
+
+
+class PredictorLayer(_Strict):
+    file: PackagePath
+    rank: Annotated[int, Field(ge=1, le=65536)]
+    density: Annotated[float, Field(ge=0, le=1)]
+
+
+class PredictorFacts(_Strict):
+    kind: Literal["lowrank"]
+    input: Literal["ffn_input"]
+    layers: tuple[PredictorLayer, ...]
+
+
+class FileEntry(_Strict):
+    path: PackagePath
+    bytes: Annotated[int, Field(ge=0, lt=1 << 48)]
+    sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+    role: Role
+
+
+class Manifest(_Strict):
+    format: Literal["flashneuron-package"] = "flashneuron-package"
+    format_version: Annotated[int, Field(ge=1, le=FORMAT_VERSION)] = FORMAT_VERSION
+    name: Annotated[str, Field(min_length=1, max_length=200)]
+    created_by: str
+    synthetic: bool
+    model: ModelFacts
+    embedding: EmbeddingFacts
+    attention: Annotated[tuple[AttentionFacts, ...], Field(min_length=1)]
+    ffn: FfnFacts
+    predictors: tuple[PredictorFacts, ...]
+    files: tuple[FileEntry, ...]
+
+    def geometry(self, variant: FfnVariant, part: Part) -> FfnGeometry:
+        model = self.model
+        return FfnGeometry(part, self.ffn.dtype, model.hidden_size, model.ffn_size, variant.neurons_per_shard)
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Manifest:
+        files = {entry.path: entry for entry in self.files}
+        if len(files) != len(self.files):
+            paths = [entry.path for entry in self.files]
+            raise ValueError(f"files names {next(path for path in paths if paths.count(path) > 1)} twice")
+        self._check_lengths()
+        used: set[str] = set()
+        for path, role, size in self._references():
+            if path not in files:
+                raise ValueError(f"{path} is used but not listed in files")
+            if path in used:
+                raise ValueError(f"{path} is used twice")
+            used.add(path)
+            entry = files[path]
+            if entry.role != role:
+                raise ValueError(f"{path} has role {entry.role}, expected {role}")
+            if size is not None and entry.bytes != size:
+                raise ValueError(f"{path} is listed with {entry.bytes} bytes, its shape needs {size}")
+        if sum(entry.role == "tokenizer" for entry in self.files) != 1:
+            raise ValueError("files must hold exactly one file of role tokenizer")
+        return self
+
+    def _check_lengths(self) -> None:
+        """Every per-layer list has one item a layer, every layer its number of shards."""
+        lists = {"ffn.bias": len(self.ffn.bias)}
+        lists |= {f"attention.{a.backend}.layers": len(a.layers) for a in self.attention}
+        lists |= {f"predictors.{p.kind}.layers": len(p.layers) for p in self.predictors}
+        lists |= {f"ffn.variants.{v.layout}.layers": len(v.layers) for v in self.ffn.variants}
+        for name, length in lists.items():
+            if length != self.model.layers:
+                raise ValueError(f"{name} has {length} items for {self.model.layers} layers")
+        for variant in self.ffn.variants:
+            for number, layer in enumerate(variant.layers):
+                for part, shards in layer.parts(variant.layout).items():
+                    geometry = self.geometry(variant, part)
+                    if len(shards) != geometry.shard_count:
+                        what = f"{variant.layout} layer {number} {part.name.lower()}"
+                        raise ValueError(f"{what} has {len(shards)} shards, expected {geometry.shard_count}")
+                    if geometry.shard_bytes(0) > MAX_SHARD_BYTES:
+                        raise ValueError(f"neurons_per_shard makes shards of more than {MAX_SHARD_BYTES} bytes")
+
+    def _references(self) -> list[tuple[str, str, int | None]]:
+        """Every file that the manifest uses: path, role, and its size where the shape gives it."""
+        model, found = self.model, list[tuple[str, str, int | None]]()
+        rows = model.vocab_size + self.embedding.position_rows
+        found.append((self.embedding.file, "embedding", rows * model.hidden_size * element_bytes(self.embedding.dtype)))
+        for programs in self.attention:
+            found += [(path, "attention", None) for path in programs.layers]
+            found.append((programs.head, "head", None))
+        found += [(path, "ffn_bias", bias_bytes(model.hidden_size, model.ffn_size)) for path in self.ffn.bias]
+        for variant in self.ffn.variants:
+            for layer in variant.layers:
+                for part, shards in layer.parts(variant.layout).items():
+                    geometry = self.geometry(variant, part)
+                    found += [(path, "ffn", geometry.shard_bytes(i)) for i, path in enumerate(shards)]
+        found += [(layer.file, "predictor", None) for kind in self.predictors for layer in kind.layers]
+        return found
