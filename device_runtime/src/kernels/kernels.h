@@ -1,6 +1,6 @@
 // Vector kernels with run-time dispatch (Google Highway). Each has a scalar reference of the same signature in
-// `reference`. For given inputs a kernel's bits depend only on the machine: not on threads, on alignment, or on what
-// else is computed.
+// `reference` that gives the same bits. For given inputs a kernel's bits depend on nothing else: not on threads,
+// alignment, or the width of the machine's vectors. Any address will do for weights, x and y; they must not overlap.
 #pragma once
 
 #include <cstddef>
@@ -10,7 +10,9 @@
 
 namespace flashneuron::kernels {
 
-// sum of weights[i] * x[i], i < count. `weights` is of `dtype`; no alignment is needed; products and sums are fp32.
+// sum of weights[i] * x[i], i < count, in fp32. Element i goes into lane i % kDotLanes by fma in ascending order, zeros
+// fill the last round, and the lanes are folded by halves: lane[j] += lane[j + 16], then 8, 4, 2, 1.
+constexpr size_t kDotLanes = 32;
 float dot(const std::byte* weights, DType dtype, const float* x, size_t count);
 
 // y[i] = fma(scale, weights[i], y[i]). One fused operation an element, so that any split over i gives the same bits.

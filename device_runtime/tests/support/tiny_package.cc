@@ -1,0 +1,221 @@
+#include "support/tiny_package.h"
+
+#include <stdlib.h>
+
+#include <algorithm>
+#include <cmath>
+#include <cstdio>
+#include <fstream>
+#include <map>
+#include <nlohmann/json.hpp>
+#include <stdexcept>
+
+#include "kernels/kernels.h"
+#include "support/package_files.h"
+#include "support/random.h"
+
+namespace flashneuron::testing {
+namespace {
+
+using nlohmann::json;
+
+struct File {
+  Bytes bytes;
+  std::string role;
+};
+using Files = std::map<std::string, File>;
+
+std::string layer_name(const std::string& before, uint32_t layer, const std::string& after) {
+  char digits[16];
+  std::snprintf(digits, sizeof(digits), "%03u", layer);
+  return before + digits + after;
+}
+
+Bytes text_bytes(const std::string& text) {
+  const auto* data = reinterpret_cast<const std::byte*>(text.data());
+  return {data, data + text.size()};
+}
+
+// What is left of the values once they went through a file.
+std::vector<float> rounded(std::vector<float> values, DType dtype) {
+  const Bytes bytes = elements(values, dtype);
+  kernels::reference::to_fp32(bytes.data(), dtype, values.data(), values.size());
+  return values;
+}
+
+TinyLayer random_layer(const TinyPackageOptions& options, Random& random) {
+  const size_t d = options.hidden_size;
+  const size_t f = options.ffn_size;
+  // For x of variance 1 a product with an up row has variance 1, so the bias silences about two thirds.
+  const float up_scale = std::sqrt(3.0f / static_cast<float>(d));
+  const float down_scale = std::sqrt(3.0f / static_cast<float>(f));
+  TinyLayer layer;
+  layer.up = rounded(random.uniforms(f * d, -up_scale, up_scale), options.dtype);
+  layer.down = rounded(random.uniforms(f * d, -down_scale, down_scale), options.dtype);
+  layer.up_bias = random.uniforms(f, -0.9f, 0.0f);
+  layer.down_bias = random.uniforms(d, -0.1f, 0.1f);
+  if (options.predictor == TinyPredictor::kRandom) {
+    layer.rank = options.predictor_rank;
+    layer.a = rounded(random.uniforms(layer.rank * d, -up_scale, up_scale), options.dtype);
+    layer.b = rounded(random.uniforms(f * layer.rank, -1.0f, 1.0f), options.dtype);
+    layer.bias = random.uniforms(f, -0.1f, 0.1f);
+  } else if (options.predictor == TinyPredictor::kExact) {
+    layer.rank = options.hidden_size;
+    layer.a.resize(d * d);
+    for (size_t i = 0; i < d; ++i) layer.a[i * d + i] = 1.0f;
+    layer.b = layer.up;
+    layer.bias = layer.up_bias;
+  }
+  return layer;
+}
+
+json shard_files(Files& files, const TinyPackageOptions& options, const TinyLayer& weights, uint32_t layer,
+                 uint32_t part) {
+  static constexpr const char* kNames[] = {"bundle", "up", "down"};
+  const ShardShape shape = {
+      part, options.dtype, layer, options.hidden_size, options.ffn_size, options.neurons_per_shard};
+  const std::string folder = part == 0 ? "ffn/bundled-none/layer_" : "ffn/split-none/layer_";
+  json names = json::array();
+  for (uint32_t first = 0; first < options.ffn_size; first += options.neurons_per_shard) {
+    char number[16];
+    std::snprintf(number, sizeof(number), "%04u", first / options.neurons_per_shard);
+    const std::string name = layer_name(folder, layer, std::string(".") + kNames[part] + "." + number + ".ffn");
+    files[name] = {ffn_shard(shape, first, weights.up, weights.down), "ffn"};
+    names.push_back(name);
+  }
+  return names;
+}
+
+json ffn_facts(Files& files, const TinyPackageOptions& options, const std::vector<TinyLayer>& layers) {
+  json bias = json::array();
+  json bundled = json::array();
+  json split = json::array();
+  for (uint32_t l = 0; l < options.layers; ++l) {
+    bias.push_back(layer_name("ffn/layer_", l, ".bias"));
+    Bytes values = elements(layers[l].up_bias, DType::kFp32);
+    const Bytes down = elements(layers[l].down_bias, DType::kFp32);
+    values.insert(values.end(), down.begin(), down.end());
+    files[bias.back()] = {values, "ffn_bias"};
+    if (options.bundled) bundled.push_back({{"bundle", shard_files(files, options, layers[l], l, 0)}});
+    if (options.split) {
+      split.push_back({{"up", shard_files(files, options, layers[l], l, 1)},
+                       {"down", shard_files(files, options, layers[l], l, 2)}});
+    }
+  }
+  json variants = json::array();
+  const auto add = [&](const char* layout, const json& of_layers) {
+    variants.push_back({{"layout", layout},
+                        {"order", "none"},
+                        {"neurons_per_shard", options.neurons_per_shard},
+                        {"layers", of_layers}});
+  };
+  if (options.bundled) add("bundled", bundled);
+  if (options.split) add("split", split);
+  return {{"dtype", options.dtype == DType::kFp32 ? "fp32" : "fp16"}, {"bias", bias}, {"variants", variants}};
+}
+
+json attention_facts(Files& files, const TinyPackageOptions& options) {
+  json names = json::array();
+  for (uint32_t l = 0; l < options.layers; ++l) {
+    names.push_back(layer_name("attention/xnnpack/layer_", l, ".pte"));
+    files[names.back()] = {text_bytes("not a program, layer " + std::to_string(l)), "attention"};
+  }
+  files["head.xnnpack.pte"] = {text_bytes("not a program, head"), "head"};
+  return {{"backend", "xnnpack"},
+          {"dtype", "fp32"},
+          {"max_chunk", options.max_chunk},
+          {"layers", names},
+          {"head", "head.xnnpack.pte"}};
+}
+
+json predictor_facts(Files& files, const TinyPackageOptions& options, const std::vector<TinyLayer>& layers) {
+  if (options.predictor == TinyPredictor::kNone) return json::array();
+  json of_layers = json::array();
+  for (uint32_t l = 0; l < options.layers; ++l) {
+    const TinyLayer& layer = layers[l];
+    const std::string name = layer_name("predictor/layer_", l, ".pred");
+    const PredictorShape shape = {options.dtype, l, options.hidden_size, options.ffn_size, layer.rank};
+    files[name] = {predictor_file(shape, layer.bias, layer.a, layer.b), "predictor"};
+    of_layers.push_back({{"file", name}, {"rank", layer.rank}, {"density", 0.3}});
+  }
+  return json::array({{{"kind", "lowrank"}, {"input", "ffn_input"}, {"layers", of_layers}}});
+}
+
+json manifest_of(Files& files, const TinyPackageOptions& options, const std::vector<TinyLayer>& layers) {
+  const uint32_t heads = 2;
+  json manifest = {
+      {"format", "flashneuron-package"},
+      {"format_version", 1},
+      {"name", "tiny"},
+      {"created_by", "flashneuron tests"},
+      {"synthetic", true},
+      {"model",
+       {{"family", "opt"},
+        {"activation", "relu"},
+        {"gated", false},
+        {"layers", options.layers},
+        {"hidden_size", options.hidden_size},
+        {"ffn_size", options.ffn_size},
+        {"heads", heads},
+        {"kv_heads", heads},
+        {"head_size", options.hidden_size / heads},
+        {"vocab_size", options.vocab_size},
+        {"max_context", options.max_context},
+        {"prompt_prefix_ids", json::array({2})},
+        {"eos_token_ids", json::array({2})}}},
+      {"embedding",
+       {{"file", "embedding.bin"},
+        {"dtype", options.dtype == DType::kFp32 ? "fp32" : "fp16"},
+        {"position_rows", options.max_context}}},
+      {"attention", json::array({attention_facts(files, options)})},
+      {"ffn", ffn_facts(files, options, layers)},
+      {"predictors", predictor_facts(files, options, layers)},
+  };
+  json entries = json::array();
+  for (const auto& [path, file] : files) {
+    entries.push_back(
+        {{"path", path}, {"bytes", file.bytes.size()}, {"sha256", sha256(file.bytes)}, {"role", file.role}});
+  }
+  manifest["files"] = entries;
+  return manifest;
+}
+
+std::filesystem::path temporary_folder() {
+  std::string path = (std::filesystem::temp_directory_path() / "flashneuron-test-XXXXXX").string();
+  if (mkdtemp(path.data()) == nullptr) throw std::runtime_error("cannot create " + path);
+  return path;
+}
+
+}  // namespace
+
+TinyPackage::TinyPackage(const TinyPackageOptions& options) : options_(options), folder_(temporary_folder()) {
+  Random random(options.seed);
+  const size_t rows = size_t{options.vocab_size} + options.max_context;
+  embedding_ = rounded(random.uniforms(rows * options.hidden_size, -1.0f, 1.0f), options.dtype);
+  for (uint32_t l = 0; l < options.layers; ++l) layers_.push_back(random_layer(options, random));
+  Files files;
+  files["embedding.bin"] = {elements(embedding_, options.dtype), "embedding"};
+  files["tokenizer.json"] = {text_bytes("{}"), "tokenizer"};
+  const json manifest = manifest_of(files, options, layers_);
+  for (const auto& [path, file] : files) write_file(folder_ / path, file.bytes);
+  write_file(folder_ / "manifest.json", text_bytes(manifest.dump(1)));
+}
+
+TinyPackage::~TinyPackage() {
+  std::error_code ignored;
+  std::filesystem::remove_all(folder_, ignored);
+}
+
+std::string TinyPackage::make_store() const {
+  const std::filesystem::path store = folder_ / "store";
+  std::filesystem::create_directories(store);
+  const json manifest = json::parse(std::ifstream(folder_ / "manifest.json"));
+  for (const json& entry : manifest.at("files")) {
+    std::filesystem::copy_file(folder_ / entry.at("path").get<std::string>(),
+                               store / entry.at("sha256").get<std::string>(),
+                               std::filesystem::copy_options::skip_existing);
+  }
+  return store.string();
+}
+
+}  // namespace flashneuron::testing
