@@ -1,0 +1,87 @@
+"""The fixture package is what its script writes, is valid, and is what FORMAT.md shows."""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from flashneuron.errors import PackageError
+from flashneuron.package.ffn_file import FfnShard
+from flashneuron.package.manifest import Package
+from flashneuron.package.predictor_file import read_predictor
+from flashneuron.package.verify import verify
+
+ROOT = Path(__file__).parents[2]
+PACKAGE = ROOT / "tests" / "data" / "tiny_package"
+SHARD = "ffn/bundled-none/layer_001.bundle.0001.ffn"
+
+
+def tree(folder: Path) -> dict[str, str]:
+    files = (path for path in folder.rglob("*") if path.is_file())
+    return {str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
+
+
+def hexdump(content: bytes, start: int, stop: int) -> list[str]:
+    lines = []
+    for at in range(start, stop, 16):
+        row = content[at : at + 16]
+        text = "".join(chr(byte) if 32 <= byte < 127 else "." for byte in row)
+        lines.append(f"{at:08x}  {row.hex(' ')}  |{text}|")
+    return lines
+
+
+def test_the_script_writes_the_committed_bytes(tmp_path: Path) -> None:
+    subprocess.run([sys.executable, ROOT / "tools" / "make-fixtures", tmp_path / "again"], check=True)
+    assert tree(tmp_path / "again") == tree(PACKAGE)
+
+
+def test_the_fixture_is_valid_and_small() -> None:
+    package = verify(PACKAGE)
+    assert sum(package.role_bytes().values()) < 300_000
+
+
+def test_the_hexdump_in_format_md_is_the_fixture() -> None:
+    content = (PACKAGE / SHARD).read_bytes()
+    shown = "\n".join([*hexdump(content, 0, 64), "*", *hexdump(content, 16384, 16416)])
+    assert shown in (ROOT / "toolkit" / "flashneuron" / "package" / "FORMAT.md").read_text()
+
+
+def test_both_layouts_hold_the_same_neurons() -> None:
+    package = Package.open(PACKAGE)
+    bundled, split = package.manifest.ffn.variants
+    for layer in range(package.manifest.model.layers):
+        parts = {**bundled.layers[layer].parts("bundled"), **split.layers[layer].parts("split")}
+        bundle, up, down = (
+            np.concatenate([FfnShard.open(package.path_of(name)).records() for name in names])
+            for names in parts.values()
+        )
+        assert np.array_equal(bundle, np.concatenate([up, down], axis=1))
+        assert bundle.shape == (96, 64)
+
+
+def test_predictors_read_back() -> None:
+    predictor = read_predictor(PACKAGE / "predictor" / "layer_001.pred")
+    assert (predictor.layer, predictor.a.shape, predictor.b.shape) == (1, (4, 32), (96, 4))
+
+
+def test_a_flipped_byte_is_found_by_its_hash(tmp_path: Path) -> None:
+    shutil.copytree(PACKAGE, tmp_path / "p")
+    path = tmp_path / "p" / SHARD
+    content = bytearray(path.read_bytes())
+    content[-1] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(PackageError, match=rf"{SHARD} differs from its SHA-256"):
+        verify(tmp_path / "p")
+
+
+def test_an_unlisted_file_is_found(tmp_path: Path) -> None:
+    shutil.copytree(PACKAGE, tmp_path / "p")
+    (tmp_path / "p" / "stray").write_bytes(b"")
+    with pytest.raises(PackageError, match="stray is not listed"):
+        verify(tmp_path / "p")
