@@ -1,0 +1,82 @@
+"""adb's file transfer on a link. A refusal carries the device's own words (no space left, permission denied)."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator
+from pathlib import PurePosixPath
+from typing import BinaryIO
+
+from flashneuron.device.link import AdbLink
+from flashneuron.errors import DeviceError
+from flashneuron.progress import Advance
+
+_CHUNK = 64 * 1024  # the largest DATA that adbd takes
+_HEADER = struct.Struct("<4sI")
+_ANSWER_S = 60.0  # flash may take this long to swallow what was sent
+_REGULAR_FILE = 0o100000
+
+
+def send(
+    link: AdbLink, source: BinaryIO, remote: PurePosixPath, mode: int, mtime: int, advance: Advance | None
+) -> None:
+    """Write a file on the device from `source`; the device makes missing folders."""
+    link.open(b"sync:")
+    target = f"{remote},{_REGULAR_FILE | mode & 0o777}".encode()
+    link.write(_HEADER.pack(b"SEND", len(target)) + target, _ANSWER_S)
+    chunks_per_packet = max(1, link.max_data // (_CHUNK + _HEADER.size))
+    chunk = min(_CHUNK, link.max_data - _HEADER.size)
+    while data := source.read(chunk * chunks_per_packet):
+        packet = bytearray()
+        for start in range(0, len(data), chunk):
+            piece = data[start : start + chunk]
+            packet += _HEADER.pack(b"DATA", len(piece)) + piece
+        link.write(packet, _ANSWER_S)
+        if link.has_input:  # it answers before the end only to refuse
+            break
+        if advance:
+            advance(len(data))
+    else:
+        link.write(_HEADER.pack(b"DONE", mtime), _ANSWER_S)
+    reader = _Reader(link)
+    answer, size = reader.header()
+    if answer != b"OKAY":
+        raise DeviceError(f"cannot write {remote} on the device: {reader.text(size)}")
+
+
+def receive(link: AdbLink, remote: PurePosixPath) -> Iterator[bytes]:
+    """The bytes of a file on the device."""
+    link.open(b"sync:")
+    path = str(remote).encode()
+    link.write(_HEADER.pack(b"RECV", len(path)) + path, _ANSWER_S)
+    reader = _Reader(link)
+    while True:
+        answer, size = reader.header()
+        if answer == b"DONE":
+            return
+        if answer != b"DATA":
+            raise DeviceError(f"cannot read {remote} on the device: {reader.text(size)}")
+        yield reader.exactly(size)
+
+
+class _Reader:
+    def __init__(self, link: AdbLink) -> None:
+        self._link = link
+        self._buffer = bytearray()
+
+    def exactly(self, size: int) -> bytes:
+        while len(self._buffer) < size:
+            data = self._link.read(_ANSWER_S)
+            if data is None:
+                raise DeviceError("the device ended the file transfer in the middle")
+            self._buffer += data
+        result = bytes(self._buffer[:size])
+        del self._buffer[:size]
+        return result
+
+    def header(self) -> tuple[bytes, int]:
+        answer, size = _HEADER.unpack(self.exactly(_HEADER.size))
+        return answer, size
+
+    def text(self, size: int) -> str:
+        return self.exactly(min(size, 4096)).decode("utf-8", "replace").strip()

@@ -1,0 +1,92 @@
+"""What a device's commands print, read as facts. Pure; a text that lacks a fact gives None, never an error."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Any
+
+_SECTION = re.compile(r"^@@ (\w+)$", re.MULTILINE)
+_PROPERTY = re.compile(r"^\[([^\]]+)\]: \[(.*)\]\r?$", re.MULTILINE)
+_THERMAL_NAMES = ("none", "light", "moderate", "severe", "critical", "emergency", "shutdown")
+_TEMPERATURE = re.compile(r"Temperature\{mValue=(-?[\d.]+), mType=(-?\d+), mName=([^,}]+)")
+
+
+@dataclass(frozen=True)
+class Storage:
+    total_bytes: int
+    free_bytes: int
+
+
+def split_sections(text: str) -> dict[str, str]:
+    """The texts between lines `@@ name`, stripped."""
+    _, *parts = _SECTION.split(text)
+    return {name: body.strip() for name, body in zip(parts[::2], parts[1::2], strict=True)}
+
+
+def parse_sizes(text: str) -> dict[str, int]:
+    """`stat -c "%s %n"`: file name without folder → bytes."""
+    sizes = {}
+    for line in text.splitlines():
+        size, _, path = line.partition(" ")
+        if size.isdigit() and path:
+            sizes[path.rpartition("/")[2]] = int(size)
+    return sizes
+
+
+def parse_df(text: str) -> Storage | None:
+    """`df -k FOLDER`; a long file system name may stand on a line of its own."""
+    words = text.split()
+    for index, word in enumerate(words):
+        if index >= 4 and re.fullmatch(r"\d+%", word) and all(size.isdigit() for size in words[index - 3 : index]):
+            return Storage(int(words[index - 3]) * 1024, int(words[index - 1]) * 1024)
+    return None
+
+
+def parse_properties(text: str) -> dict[str, str]:
+    """`getprop`: lines `[name]: [value]`."""
+    return dict(_PROPERTY.findall(text))
+
+
+def parse_meminfo(text: str) -> dict[str, int]:
+    """/proc/meminfo in bytes."""
+    pairs = re.findall(r"^(\w+):\s+(\d+) kB", text, re.MULTILINE)
+    return {name: int(value) * 1024 for name, value in pairs}
+
+
+def parse_battery(text: str) -> dict[str, Any] | None:
+    """`dumpsys battery`: level in percent, °C, and whether it hangs on a charger."""
+    fields = {name.strip(): value.strip() for name, _, value in (line.partition(":") for line in text.splitlines())}
+    level = _number(fields.get("level"))
+    if level is None:
+        return None
+    tenths = _number(fields.get("temperature"))
+    powered = [fields.get(f"{source} powered") for source in ("AC", "USB", "Wireless", "Dock")]
+    return {
+        "level_percent": level,
+        "temperature_c": None if tenths is None else tenths / 10,
+        "powered": "true" in powered if any(powered) else None,
+    }
+
+
+def parse_thermal(text: str) -> dict[str, Any] | None:
+    """`dumpsys thermalservice`: the status that throttling follows, and the sensors' °C."""
+    found = re.search(r"Thermal Status: (\d+)", text)
+    if not found:
+        return None
+    status = int(found[1])
+    current = text.partition("Current temperatures from HAL")[2] or text
+    current = current.partition("Current cooling devices")[0]
+    return {
+        "status": _THERMAL_NAMES[status] if status < len(_THERMAL_NAMES) else str(status),
+        "temperatures_c": {name: float(value) for value, _, name in _TEMPERATURE.findall(current)},
+    }
+
+
+def parse_cpuinfo_model(text: str) -> str | None:
+    found = re.search(r"^(?:model name|Hardware)\s*: *(.+)$", text, re.MULTILINE)
+    return found[1].strip() if found else None
+
+
+def _number(text: str | None) -> int | None:
+    return int(text) if text and re.fullmatch(r"-?\d+", text) else None
