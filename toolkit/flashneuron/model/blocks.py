@@ -26,7 +26,7 @@ def empty_cache(spec: ModelSpec) -> Tensor:
 
 
 class Projection(nn.Module):
-    """y = x · weightᵀ + bias: fp32 in and out, the product in the weight's element."""
+    """y = x · weightᵀ + bias in fp32; the product is computed in the weight's element."""
 
     def __init__(self, weight: Tensor, bias: Tensor | None = None) -> None:
         super().__init__()
@@ -83,6 +83,7 @@ class AttentionBlock(Block):
         if self.normalize_input:
             residual = self.ffn_norm(residual)
         x = self.attn_norm(residual) if self.pre_norm else residual
+        x = x.to(self.q.weight.dtype)  # once for all three
         q, k, v = self.q(x) * self.scale, self.k(x), self.v(x)
         mixed = torch.ops.flashneuron.attention(q, k, v, k_cache, v_cache, position, self.heads, self.kv_heads)
         residual = residual + self.o(mixed)

@@ -1,0 +1,52 @@
+"""Programs are written whole, once, and in the shapes of FORMAT.md. What they compute is tested in the runtime."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from test_blocks import SHAPES, canonical, spec_of, tiny_opt
+
+from flashneuron.errors import InputError
+from flashneuron.export.attention import export_attention
+from flashneuron.progress import SilentProgress
+
+
+class Unreadable(dict[str, torch.Tensor]):
+    """Weights that must not be read."""
+
+    def __getitem__(self, name: str) -> torch.Tensor:
+        raise AssertionError(f"{name} was read")
+
+
+def test_one_program_a_layer_and_one_for_the_head(tmp_path: Path) -> None:
+    model = tiny_opt(**SHAPES["pre-norm"])
+    spec, weights = spec_of(model.config), canonical(model)
+    entry = export_attention(spec, weights, tmp_path, "fp16", 8, SilentProgress())
+    assert entry == {
+        "backend": "xnnpack",
+        "dtype": "fp16",
+        "max_chunk": 8,
+        "layers": [f"attention/xnnpack/layer_00{layer}.pte" for layer in range(3)],
+        "head": "head.xnnpack.pte",
+    }
+    files = {path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*") if path.is_file()}
+    assert files == {*entry["layers"], entry["head"]}
+    assert all((tmp_path / name).read_bytes()[4:8] == b"ET12" for name in files)
+
+    # A second run reads no weight: it would have nothing left to do but what an interruption left out.
+    (tmp_path / entry["head"]).unlink()
+    with pytest.raises(AssertionError, match="was read"):
+        export_attention(spec, Unreadable(weights), tmp_path, "fp16", 8, SilentProgress())
+    assert not (tmp_path / entry["head"]).exists()
+    export_attention(spec, weights, tmp_path, "fp16", 8, SilentProgress())
+    assert export_attention(spec, Unreadable(weights), tmp_path, "fp16", 8, SilentProgress()) == entry
+
+
+@pytest.mark.parametrize("max_chunk", [0, 1, 41])
+def test_a_chunk_out_of_range_is_refused(tmp_path: Path, max_chunk: int) -> None:
+    model = tiny_opt(**SHAPES["pre-norm"])
+    with pytest.raises(InputError, match="choose 2 to 40"):
+        export_attention(spec_of(model.config), canonical(model), tmp_path, "fp32", max_chunk, SilentProgress())
+    assert list(tmp_path.iterdir()) == []

@@ -1,0 +1,82 @@
+"""Attention, norms and head as ExecuTorch programs: one file per layer, one for the head (FORMAT.md, "Attention
+programs"). Each has one method of dynamic length: a decode and a prefill method would pack the weights twice.
+
+One block is in memory at a time, and a file that is there already is kept, so that an interrupted export goes on.
+"""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch.export import Dim
+
+from flashneuron.errors import InputError
+from flashneuron.export.backends import XNNPACK, Backend, lower
+from flashneuron.model.blocks import AttentionBlock, Block, BlockDtype, HeadBlock
+from flashneuron.model.spec import ModelSpec, Weights
+from flashneuron.package.atomic import atomic_path
+from flashneuron.progress import Progress
+
+Trace = Callable[[], "torch.export.ExportedProgram"]
+
+
+def export_attention(
+    spec: ModelSpec, weights: Weights, package_dir: Path, dtype: BlockDtype, max_chunk: int, progress: Progress
+) -> dict[str, Any]:
+    """Writes the programs and returns their entry of the manifest's `attention` list."""
+    if not 2 <= max_chunk <= spec.max_context:
+        raise InputError(f"a chunk of {max_chunk} tokens is not possible; choose 2 to {spec.max_context}")
+    backend = XNNPACK
+    layers = [f"attention/{backend.name}/layer_{layer:03d}.pte" for layer in range(spec.layers)]
+    head = f"head.{backend.name}.pte"
+
+    def layer_trace(layer: int) -> Trace:
+        return lambda: trace_layer(spec, _with_dtype(AttentionBlock(spec, layer, weights), dtype), max_chunk)
+
+    def head_trace() -> torch.export.ExportedProgram:
+        return trace_head(spec, _with_dtype(HeadBlock(spec, weights), dtype))
+
+    with progress.step("attention programs", spec.layers + 1, "programs") as advance:
+        for layer, name in enumerate(layers):
+            _write(package_dir / name, layer_trace(layer), backend)
+            advance(1)
+        _write(package_dir / head, head_trace, backend)
+        advance(1)
+    return {"backend": backend.name, "dtype": dtype, "max_chunk": max_chunk, "layers": layers, "head": head}
+
+
+def trace_layer(spec: ModelSpec, block: Block, max_chunk: int) -> torch.export.ExportedProgram:
+    """Traced for 1 … max_chunk tokens, over a cache of up to max_context rows of either element."""
+    kv_size = spec.kv_heads * spec.head_size
+    hidden = torch.zeros(2, spec.hidden_size)
+    cache = torch.zeros(2, 4 * kv_size, dtype=torch.uint8)
+    tokens = {0: Dim.DYNAMIC(min=1, max=max_chunk)}
+    rows = {0: Dim.DYNAMIC(min=1, max=spec.max_context), 1: Dim.DYNAMIC(min=2 * kv_size, max=4 * kv_size)}
+    inputs = (hidden, hidden.clone(), cache, cache.clone(), torch.zeros(1, dtype=torch.int64))
+    with torch.no_grad():
+        return torch.export.export(block, inputs, dynamic_shapes=(tokens, tokens, rows, rows, None), strict=False)
+
+
+def trace_head(spec: ModelSpec, block: Block) -> torch.export.ExportedProgram:
+    hidden = torch.zeros(1, spec.hidden_size)
+    with torch.no_grad():
+        return torch.export.export(block, (hidden, hidden.clone()), strict=False)
+
+
+def _with_dtype(block: Block, dtype: BlockDtype) -> Block:
+    block.set_dtype(dtype)
+    return block.eval()
+
+
+def _write(path: Path, trace: Trace, backend: Backend) -> None:
+    if path.exists():
+        return
+    program = lower(trace(), backend)
+    with atomic_path(path) as temporary, temporary.open("wb") as file:
+        program.write_to_file(file)
+    del program
+    gc.collect()  # graphs refer to themselves: without this, several layers pile up
