@@ -1,0 +1,76 @@
+"""A Hugging Face model folder, opened."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from flashneuron.errors import ModelError
+from flashneuron.model.families import family_of
+from flashneuron.model.spec import ModelSpec
+from flashneuron.model.tokenizer import parse_tokenizer, prompt_prefix_ids, read_json, read_tokenizer_json
+from flashneuron.model.weights import MappedWeights, open_checkpoint, weight_files
+
+_FINGERPRINT_BYTES = 1 << 20
+
+
+@dataclass(frozen=True)
+class ModelFolder:
+    path: Path
+    spec: ModelSpec
+    weights: MappedWeights
+
+    @property
+    def name(self) -> str:
+        return self.path.resolve().name
+
+    def tokenizer_json(self) -> bytes:
+        return read_tokenizer_json(self.path)
+
+    def fingerprint(self) -> str:
+        """Changes when a file of the model does: names, sizes, times, and the first MiB of each file."""
+        digest = hashlib.sha256()
+        small = ("config.json", "generation_config.json", "tokenizer_config.json", "tokenizer.json", "vocab.json")
+        paths = [self.path / name for name in (*small, "merges.txt")] + weight_files(self.path)
+        for path in paths:
+            if path.is_file():
+                facts = path.stat()
+                digest.update(f"{path.name} {facts.st_size} {facts.st_mtime_ns}\n".encode())
+                with path.open("rb") as file:
+                    digest.update(file.read(_FINGERPRINT_BYTES))
+        return digest.hexdigest()
+
+
+def open_model(path: Path | str) -> ModelFolder:
+    """Reads facts and checks that every tensor is there with its shape; weights are read when asked for.
+
+    Errors: ModelError, one line.
+    """
+    path = Path(path)
+    if not path.is_dir():
+        raise ModelError(f"{path} is not a folder; give a Hugging Face model folder (config.json, weights, tokenizer)")
+    if not (path / "config.json").is_file():
+        raise ModelError(f"{path} has no config.json, so it is not a Hugging Face model folder")
+    config = read_json(path / "config.json")
+    read_spec, tensor_sources = family_of(config)
+    spec = read_spec(config)
+    tokenizer = parse_tokenizer(read_tokenizer_json(path), str(path / "tokenizer.json"))
+    prefix = prompt_prefix_ids(
+        tokenizer, read_json(path / "tokenizer_config.json", optional=True), config.get("bos_token_id", 2)
+    )
+    spec = dataclasses.replace(spec, prompt_prefix_ids=prefix, eos_token_ids=_eos_ids(path, config))
+    for token in (*spec.prompt_prefix_ids, *spec.eos_token_ids, tokenizer.get_vocab_size() - 1):
+        if not 0 <= token < spec.vocab_size:
+            raise ModelError(f"{path}: the tokenizer has id {token}, config.json a vocabulary of {spec.vocab_size}")
+    checkpoint = open_checkpoint(path)
+    return ModelFolder(path, spec, MappedWeights(checkpoint, tensor_sources(spec, config, checkpoint)))
+
+
+def _eos_ids(path: Path, config: dict[str, Any]) -> tuple[int, ...]:
+    """generation_config.json decides over config.json, as in transformers."""
+    generation = read_json(path / "generation_config.json", optional=True)
+    ids = generation.get("eos_token_id", config.get("eos_token_id", 2))
+    return tuple(ids) if isinstance(ids, list) else () if ids is None else (ids,)
