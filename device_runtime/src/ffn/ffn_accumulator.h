@@ -28,7 +28,8 @@ class FfnAccumulator {
  public:
   static constexpr uint32_t kBlock = 64;
 
-  // Buffers for up to `max_tokens` tokens and `max_rows` rows a call of add().
+  // Buffers for up to `max_tokens` tokens and `max_rows` rows a call of add(). One thread calls; the pool splits
+  // activations by (row, token) and sums by output, so that no float has two writers.
   FfnAccumulator(uint32_t hidden_size, DType dtype, size_t max_tokens, size_t max_rows, ThreadPool& pool);
 
   // x is [tokens, hidden_size], up_bias [ffn_size], down_bias [hidden_size]; all must outlive finish().
@@ -42,7 +43,11 @@ class FfnAccumulator {
   uint64_t resident_bytes() const;
 
  private:
-  void close_block();
+  void compute_activations(std::span<const NeuronRow> rows);
+  // Adds the rows' terms to outputs [begin, end) of every token.
+  void accumulate(std::span<const NeuronRow> rows, size_t begin, size_t end);
+  // Moves the partials of outputs [begin, end) into the sums.
+  void close_block(size_t begin, size_t end);
 
   uint32_t hidden_size_;
   DType dtype_;
@@ -52,11 +57,10 @@ class FfnAccumulator {
   std::span<const float> x_;
   std::span<const float> up_bias_;
   std::span<const float> down_bias_;
-  uint32_t block_ = 0;
-  bool block_open_ = false;
-  std::vector<float> sum_;         // [max_tokens, hidden_size]
+  uint32_t block_ = 0;             // that partial_ belongs to
+  std::vector<float> sum_;         // [max_tokens, hidden_size]; never -0, see begin()
   std::vector<float> partial_;     // [max_tokens, hidden_size]
-  std::vector<float> activation_;  // [max_tokens, max_rows]
+  std::vector<float> activation_;  // [max_rows, max_tokens], of the rows of one add()
 };
 
 }  // namespace flashneuron

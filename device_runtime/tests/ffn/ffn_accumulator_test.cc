@@ -1,0 +1,227 @@
+#include "ffn/ffn_accumulator.h"
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+#include <memory>
+#include <vector>
+
+#include "kernels/kernels.h"
+#include "support/package_files.h"
+#include "support/random.h"
+
+namespace flashneuron {
+namespace {
+
+using testing::Random;
+
+// One layer with its inputs. Rows lie in memory at odd distances, so that hardly any is aligned to a vector.
+struct Case {
+  Case(uint32_t d, uint32_t f, DType type, size_t token_count, Random& random)
+      : hidden(d), ffn(f), dtype(type), tokens(token_count) {
+    const float scale = std::sqrt(3.0f / static_cast<float>(d));
+    up = random.uniforms(size_t{f} * d, -scale, scale);
+    down = random.uniforms(size_t{f} * d, -1.0f, 1.0f);
+    up_bias = random.uniforms(f, -1.0f, 0.2f);
+    down_bias = random.uniforms(d, -1.0f, 1.0f);
+    down_bias[0] = -0.0f;
+    x = random.uniforms(tokens * d, -1.7f, 1.7f);
+    const size_t row_bytes = d * element_bytes(dtype);
+    memory.resize(2 * f * (row_bytes + 2) + 1);
+    std::byte* next = memory.data() + 1;
+    const auto place = [&](std::vector<float>& matrix, uint32_t n) {
+      float* row = matrix.data() + size_t{n} * d;
+      kernels::reference::from_fp32(row, dtype, next, d);
+      kernels::reference::to_fp32(next, dtype, row, d);
+      const std::byte* placed = next;
+      next += row_bytes + 2;
+      return placed;
+    };
+    for (uint32_t n = 0; n < f; ++n) {
+      NeuronRow row{.neuron = n};
+      row.up = place(up, n);
+      row.down = place(down, n);
+      rows.push_back(row);
+    }
+  }
+
+  float activation(uint32_t n, size_t t) const {
+    const float dot = kernels::reference::dot(rows[n].up, dtype, &x[t * hidden], hidden);
+    return std::max(dot + up_bias[n], 0.0f);
+  }
+  bool fires(uint32_t n) const {
+    for (size_t t = 0; t < tokens; ++t) {
+      if (activation(n, t) > 0) return true;
+    }
+    return false;
+  }
+
+  uint32_t hidden, ffn;
+  DType dtype;
+  size_t tokens;
+  std::vector<float> up, down, up_bias, down_bias, x;
+  std::vector<std::byte> memory;
+  std::vector<NeuronRow> rows;
+};
+
+// `rows` in calls that end at `cuts` (ascending).
+std::vector<float> run(const Case& c, std::span<const NeuronRow> rows, std::vector<size_t> cuts, int threads) {
+  ThreadPool pool(threads);
+  FfnAccumulator accumulator(c.hidden, c.dtype, c.tokens, c.ffn, pool);
+  accumulator.begin(c.x, c.tokens, c.up_bias, c.down_bias);
+  cuts.push_back(rows.size());
+  size_t start = 0;
+  for (const size_t cut : cuts) {
+    accumulator.add(rows.subspan(start, cut - start));
+    start = cut;
+  }
+  std::vector<float> out(c.tokens * c.hidden);
+  accumulator.finish(out);
+  return out;
+}
+
+std::vector<float> run(const Case& c) { return run(c, c.rows, {}, 1); }
+
+bool same_bits(const std::vector<float>& a, const std::vector<float>& b) {
+  return a.size() == b.size() && std::memcmp(a.data(), b.data(), 4 * a.size()) == 0;
+}
+
+// The sum as the header promises it, one output at a time, in scalars.
+std::vector<float> by_contract(const Case& c) {
+  std::vector<float> out(c.tokens * c.hidden);
+  for (size_t t = 0; t < c.tokens; ++t) {
+    std::vector<float> activation(c.ffn);
+    for (uint32_t n = 0; n < c.ffn; ++n) activation[n] = c.activation(n, t);
+    for (size_t i = 0; i < c.hidden; ++i) {
+      float sum = c.down_bias[i] + 0.0f;
+      for (uint32_t block = 0; block < c.ffn; block += FfnAccumulator::kBlock) {
+        float partial = 0;
+        for (uint32_t n = block; n < std::min(block + FfnAccumulator::kBlock, c.ffn); ++n) {
+          if (activation[n] > 0) partial = std::fma(activation[n], c.down[size_t{n} * c.hidden + i], partial);
+        }
+        sum += partial;
+      }
+      out[t * c.hidden + i] = sum;
+    }
+  }
+  return out;
+}
+
+std::vector<Case> cases() {
+  Random random(9);
+  std::vector<Case> result;
+  for (const DType dtype : {DType::kFp32, DType::kFp16}) {
+    result.emplace_back(40, 200, dtype, 1, random);
+    result.emplace_back(256, 300, dtype, 3, random);
+    result.emplace_back(1043, 130, dtype, 1, random);
+    result.emplace_back(1043, 70, dtype, 5, random);
+    result.emplace_back(1, 65, dtype, 2, random);
+  }
+  return result;
+}
+
+TEST(FfnAccumulator, SumsInTheOrderOfItsContract) {
+  for (const Case& c : cases()) EXPECT_TRUE(same_bits(run(c), by_contract(c))) << c.hidden << " x " << c.ffn;
+}
+
+TEST(FfnAccumulator, IsCloseToTheSumInDouble) {
+  for (const Case& c : cases()) {
+    const std::vector<float> got = run(c);
+    for (size_t t = 0; t < c.tokens; ++t) {
+      std::vector<double> expected(c.down_bias.begin(), c.down_bias.end());
+      for (uint32_t n = 0; n < c.ffn; ++n) {
+        double activation = c.up_bias[n];
+        for (size_t i = 0; i < c.hidden; ++i) {
+          activation += static_cast<double>(c.up[size_t{n} * c.hidden + i]) * c.x[t * c.hidden + i];
+        }
+        for (size_t i = 0; i < c.hidden; ++i) {
+          expected[i] += std::max(activation, 0.0) * c.down[size_t{n} * c.hidden + i];
+        }
+      }
+      for (size_t i = 0; i < c.hidden; ++i) ASSERT_NEAR(got[t * c.hidden + i], expected[i], 1e-4);
+    }
+  }
+}
+
+TEST(FfnAccumulator, BitsDoNotDependOnCutsOrThreads) {
+  Random random(10);
+  for (const Case& c : cases()) {
+    const std::vector<float> expected = run(c);
+    for (int repeat = 0; repeat < 8; ++repeat) {
+      std::vector<size_t> cuts(random.below(7));
+      for (size_t& cut : cuts) cut = random.below(c.ffn + 1);
+      std::sort(cuts.begin(), cuts.end());
+      const int threads = 1 + static_cast<int>(random.below(5));
+      EXPECT_TRUE(same_bits(run(c, c.rows, cuts, threads), expected)) << c.hidden << ", " << threads << " threads";
+    }
+  }
+}
+
+TEST(FfnAccumulator, SilentNeuronsMayBeLeftOut) {
+  Random random(11);
+  for (const Case& c : cases()) {
+    const std::vector<float> expected = run(c);
+    size_t fewest = c.ffn;
+    for (const uint64_t keep_one_of : {1000000, 2}) {  // none of the silent ones, then about half of them
+      std::vector<NeuronRow> rows;
+      for (const NeuronRow& row : c.rows) {
+        if (c.fires(row.neuron) || random.below(keep_one_of) == 0) rows.push_back(row);
+      }
+      fewest = std::min(fewest, rows.size());
+      EXPECT_TRUE(same_bits(run(c, rows, {rows.size() / 2}, 2), expected)) << c.hidden << " x " << c.ffn;
+    }
+    EXPECT_LT(fewest, c.ffn) << "no neuron is silent: the case tests nothing";
+  }
+}
+
+TEST(FfnAccumulator, TokensDoNotTouchEachOther) {
+  Random random(12);
+  const Case c(256, 200, DType::kFp16, 6, random);
+  const std::vector<float> together = run(c, c.rows, {50}, 3);
+  for (size_t t = 0; t < c.tokens; ++t) {
+    Case alone = c;
+    alone.tokens = 1;
+    alone.x.assign(c.x.begin() + t * c.hidden, c.x.begin() + (t + 1) * c.hidden);
+    const std::vector<float> expected(together.begin() + t * c.hidden, together.begin() + (t + 1) * c.hidden);
+    EXPECT_TRUE(same_bits(run(alone, c.rows, {}, 1), expected)) << "token " << t;
+  }
+}
+
+TEST(FfnAccumulator, RowsMayBeOverwrittenAfterAddAndBeginStartsOver) {
+  Random random(13);
+  const Case c(64, 128, DType::kFp16, 1, random);
+  ThreadPool pool(2);
+  FfnAccumulator accumulator(c.hidden, c.dtype, 1, 1, pool);
+  accumulator.begin(c.x, 1, c.up_bias, c.down_bias);
+  accumulator.add(std::span(c.rows).subspan(70, 1));  // abandoned by the next begin()
+  accumulator.begin(c.x, 1, c.up_bias, c.down_bias);
+  const size_t bytes = c.hidden * element_bytes(c.dtype);
+  std::vector<std::byte> slot(2 * bytes);
+  for (const NeuronRow& row : c.rows) {
+    std::memcpy(slot.data(), row.up, bytes);
+    std::memcpy(slot.data() + bytes, row.down, bytes);
+    const NeuronRow copy = {row.neuron, slot.data(), slot.data() + bytes};
+    accumulator.add({&copy, 1});
+    std::fill(slot.begin(), slot.end(), std::byte{0xFF});
+  }
+  std::vector<float> out(c.hidden);
+  accumulator.finish(out);
+  EXPECT_TRUE(same_bits(out, run(c)));
+}
+
+TEST(FfnAccumulator, WithoutRowsItGivesTheBias) {
+  Random random(14);
+  const Case c(40, 10, DType::kFp32, 2, random);
+  const std::vector<float> out = run(c, {}, {}, 1);
+  for (size_t i = 0; i < out.size(); ++i) EXPECT_EQ(out[i], c.down_bias[i % c.hidden]);
+}
+
+TEST(FfnAccumulator, ReportsItsBuffers) {
+  ThreadPool pool(1);
+  EXPECT_EQ(FfnAccumulator(100, DType::kFp16, 3, 50, pool).resident_bytes(), 4u * (2 * 3 * 100 + 3 * 50));
+}
+
+}  // namespace
+}  // namespace flashneuron
