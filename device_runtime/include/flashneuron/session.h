@@ -1,0 +1,79 @@
+// Session: one conversation with an engine: KV cache, neuron caches, position. Not thread safe.
+// After an error a session is poisoned: every call but reset() fails with kInternal.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <span>
+#include <vector>
+
+#include "flashneuron/options.h"
+#include "flashneuron/stats.h"
+#include "flashneuron/status.h"
+
+namespace flashneuron {
+
+enum class Finish { kEos, kLength, kStopped };
+
+struct TokenEvent {
+  int64_t index = 0;
+  int32_t id = 0;
+  Counters counters;  // what this token cost; the first comes out of the prefill and costs only its head
+};
+
+// Called as work is done; a false answer stops the generation after that token.
+struct GenerationListener {
+  std::function<void(int64_t tokens, const Counters& counters)> on_prefill;
+  std::function<bool(const TokenEvent& token)> on_token;
+};
+
+struct LayerStats {
+  Counters counters;             // sum over decode steps
+  double window_union_mean = 0;  // neurons used within the window, mean over decode steps
+  uint32_t cache_rows = 0;       // neurons in DRAM at the end
+};
+
+struct Generation {
+  std::vector<int32_t> token_ids;  // generated, without the end token
+  Finish finish = Finish::kLength;
+  int64_t decode_steps = 0;  // tokens that were computed one by one: all but the first
+  Counters totals;           // sum over decode steps
+  std::vector<LayerStats> layers;
+};
+
+struct Score {
+  double nll = 0;      // sum of -ln p(ids[i] | ids before i), i from 1
+  int64_t tokens = 0;  // scored: ids.size() - 1
+};
+
+struct SessionState;
+
+class Session {
+ public:
+  explicit Session(std::unique_ptr<SessionState> state);  // for Engine::new_session()
+  ~Session();
+  Session(const Session&) = delete;
+  Session& operator=(const Session&) = delete;
+
+  // Generates after `prompt`, from position 0. Errors: kBadInput (empty prompt, id out of range, longer than the
+  // context), kIo, kInternal.
+  Result<Generation> generate(std::span<const int32_t> prompt, const Sampling& sampling,
+                              const GenerationListener& listener);
+  // Teacher-forced likelihood of `ids` (at least 2), every token through the decode path, so with the predictor's
+  // effect. The counters of all scored sequences so far are in totals(). Errors: as generate().
+  Result<Score> score(std::span<const int32_t> ids);
+  // Of the last generate(), or of all score() calls since reset().
+  Counters totals() const;
+  int64_t decode_steps() const;
+  std::vector<LayerStats> layers() const;
+  // Forgets everything and heals a poisoned session.
+  void reset();
+
+ private:
+  Status step(int32_t id);
+  void start_over();
+  std::unique_ptr<SessionState> state_;
+};
+
+}  // namespace flashneuron

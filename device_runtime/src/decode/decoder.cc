@@ -1,0 +1,103 @@
+#include "decode/decoder.h"
+
+#include <algorithm>
+#include <numeric>
+#include <utility>
+
+#include "telemetry/timer.h"
+
+namespace flashneuron {
+
+Decoder::Decoder(const DecoderParts& parts)
+    : parts_(parts),
+      residual_(size_t{parts.attention.max_chunk()} * parts.model.hidden_size),
+      ffn_input_(residual_.size()),
+      ffn_out_(residual_.size()),
+      layers_(parts.model.layers) {}
+
+uint64_t Decoder::buffer_bytes(const ModelFacts& model, uint32_t max_chunk) {
+  return 3 * sizeof(float) * uint64_t{max_chunk} * model.hidden_size;
+}
+
+Status Decoder::prefill(std::span<const int32_t> ids) {
+  const size_t chunk = parts_.attention.max_chunk();
+  // The short piece comes first, so that the last chunk has as many tokens to seed the window from as it can.
+  size_t count = ids.size() % chunk == 0 ? std::min(chunk, ids.size()) : ids.size() % chunk;
+  while (!ids.empty()) {
+    FN_RETURN_IF_ERROR(forward(ids.first(count), true, count == ids.size()));
+    ids = ids.subspan(count);
+    count = std::min(chunk, ids.size());
+  }
+  return {};
+}
+
+Status Decoder::step(int32_t id) { return forward({&id, 1}, parts_.predictor == nullptr, false); }
+
+Status Decoder::forward(std::span<const int32_t> ids, bool dense, bool seed) {
+  ScopedTimer wall(token_.wall_us);
+  const size_t tokens = ids.size();
+  const size_t hidden = parts_.model.hidden_size;
+  FN_RETURN_IF_ERROR(parts_.embedding.embed(ids, position_, std::span(residual_).first(tokens * hidden), token_));
+  std::fill_n(ffn_out_.begin(), tokens * hidden, 0.0f);
+
+  for (uint32_t layer = 0; layer < parts_.model.layers; ++layer) {
+    Counters counters;
+    {
+      ScopedTimer layer_wall(counters.wall_us);
+      if (parts_.naive != nullptr) FN_RETURN_IF_ERROR((*parts_.naive)[layer].read_all(counters));
+      {
+        ScopedTimer timer(counters.attention_us);
+        FN_RETURN_IF_ERROR(parts_.attention.layer(layer, position_, static_cast<uint32_t>(tokens), residual_.data(),
+                                                  ffn_out_.data(), parts_.kv, residual_.data(), ffn_input_.data()));
+      }
+      FN_RETURN_IF_ERROR(ffn(layer, tokens, dense, seed, counters));
+    }
+    layers_[layer] += counters;
+    counters.wall_us = 0;  // the token's wall time is measured whole
+    token_ += counters;
+    if (observer_) {
+      std::vector<float> sum(residual_.begin() + (tokens - 1) * hidden, residual_.begin() + tokens * hidden);
+      for (size_t i = 0; i < hidden; ++i) sum[i] += ffn_out_[(tokens - 1) * hidden + i];
+      observer_(layer, sum);
+    }
+  }
+  if (parts_.naive != nullptr) FN_RETURN_IF_ERROR(parts_.naive->back().read_all(token_));
+  position_ += static_cast<uint32_t>(tokens);
+  last_tokens_ = tokens;
+  return {};
+}
+
+Status Decoder::ffn(uint32_t layer, size_t tokens, bool dense, bool seed, Counters& counters) {
+  const size_t hidden = parts_.model.hidden_size;
+  const std::span<const float> input = std::span(ffn_input_).first(tokens * hidden);
+  const std::span<float> out = std::span(ffn_out_).first(tokens * hidden);
+  const auto select = [&](size_t token) {
+    ScopedTimer timer(counters.predictor_us);
+    parts_.predictor->select(layer, input.subspan(token * hidden, hidden), selected_);
+  };
+  if (!dense) {
+    select(0);
+    return parts_.ffn.sparse(layer, input, selected_, out, counters);
+  }
+  if (!seed || parts_.predictor == nullptr) return parts_.ffn.dense(layer, input, tokens, out, counters);
+  size_t token = tokens;
+  const FfnStage::Selections newest_first = [&]() -> std::optional<std::span<const uint32_t>> {
+    if (token == 0) return std::nullopt;
+    select(--token);
+    return selected_;
+  };
+  return parts_.ffn.dense_and_seed(layer, input, tokens, newest_first, out, counters);
+}
+
+Status Decoder::logits(std::span<float> out) {
+  ScopedTimer wall(token_.wall_us);
+  ScopedTimer head(token_.head_us);
+  const size_t last = (last_tokens_ - 1) * parts_.model.hidden_size;
+  return parts_.attention.head(residual_.data() + last, ffn_out_.data() + last, out);
+}
+
+Counters Decoder::take_counters() { return std::exchange(token_, Counters{}); }
+
+void Decoder::clear_layer_counters() { std::fill(layers_.begin(), layers_.end(), Counters{}); }
+
+}  // namespace flashneuron

@@ -1,0 +1,76 @@
+// The decode loop: one token, from flash to logits. The paper's steps are switches of the parts, not other loops.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <optional>
+#include <span>
+#include <vector>
+
+#include "attention/attention_program.h"
+#include "attention/kv_cache.h"
+#include "decode/embedding.h"
+#include "decode/ffn_stage.h"
+#include "decode/whole_file_reads.h"
+#include "flashneuron/stats.h"
+#include "flashneuron/status.h"
+#include "predictor/predictor.h"
+
+namespace flashneuron {
+
+// What a decoder works with; all of it must outlive the decoder.
+struct DecoderParts {
+  const ModelFacts& model;
+  Embedding& embedding;
+  AttentionProgram& attention;
+  KvCache& kv;
+  Predictor* predictor = nullptr;  // null: dense
+  FfnStage& ffn;
+  std::vector<WholeFileReads>* naive = nullptr;  // residency naive: one a layer, then one for head and embedding
+};
+
+class Decoder {
+ public:
+  // Called after each layer with the residual stream of the last token at hand, its FFN included: [hidden_size].
+  using LayerObserver = std::function<void(uint32_t layer, std::span<const float> residual)>;
+
+  explicit Decoder(const DecoderParts& parts);
+
+  // Runs a prompt densely, chunk by chunk, and seeds the window from its last chunk. Precondition: ids is not empty,
+  // and position() + ids.size() fits into the KV cache. The last token's state is ready for logits(). Errors: kIo,
+  // kInternal.
+  Status prefill(std::span<const int32_t> ids);
+  // Runs one token by the predictor, or densely without one.
+  Status step(int32_t id);
+  // Logits after the last prefill or step: [vocab_size].
+  Status logits(std::span<float> out);
+
+  uint32_t position() const { return position_; }
+  // Position 0 again; the neuron caches stay.
+  void rewind() { position_ = 0; }
+  // Counters since the last call: the token's, and each layer's share.
+  Counters take_counters();
+  const std::vector<Counters>& layer_counters() const { return layers_; }
+  void clear_layer_counters();
+  void observe(LayerObserver observer) { observer_ = std::move(observer); }
+
+  // DRAM that a decoder's own buffers take.
+  static uint64_t buffer_bytes(const ModelFacts& model, uint32_t max_chunk);
+
+ private:
+  Status forward(std::span<const int32_t> ids, bool dense, bool seed);
+  Status ffn(uint32_t layer, size_t tokens, bool dense, bool seed, Counters& counters);
+
+  DecoderParts parts_;
+  uint32_t position_ = 0;
+  size_t last_tokens_ = 0;  // tokens of the last chunk
+  std::vector<float> residual_;
+  std::vector<float> ffn_input_;
+  std::vector<float> ffn_out_;
+  std::vector<uint32_t> selected_;
+  Counters token_;
+  std::vector<Counters> layers_;
+  LayerObserver observer_;
+};
+
+}  // namespace flashneuron

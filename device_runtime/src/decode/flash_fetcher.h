@@ -1,0 +1,45 @@
+// Brings byte ranges of flash files into a staging buffer: plans the reads, issues them together, waits for all.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include "core/aligned_buffer.h"
+#include "flash/flash_reader.h"
+#include "flash/read_plan.h"
+#include "flashneuron/stats.h"
+#include "flashneuron/status.h"
+
+namespace flashneuron {
+
+class FlashFetcher {
+ public:
+  // `reader` must outlive it. Error: kOutOfMemory.
+  static Result<FlashFetcher> create(FlashReader& reader, uint64_t staging_bytes);
+
+  // How many extents, from the first on, can be read into `bytes` of staging. `wanted` is sorted by file and offset and
+  // does not overlap.
+  size_t fitting(std::span<const Extent> wanted, uint64_t bytes) const;
+  // Reads all of `wanted` (sorted, not overlapping, fitting). Adds io_us, stall_us, requests, bytes_read and
+  // bytes_wanted to `counters`. Errors: kIo; kInternal if it does not fit.
+  Status fetch(std::span<const Extent> wanted, Counters& counters);
+  // The first byte of extent `index` of the last fetch. Valid until the next one.
+  const std::byte* at(size_t index) const { return places_[index]; }
+
+  uint64_t staging_bytes() const { return staging_.size(); }
+  // Staging that one extent of `length` bytes can take, rounded out to blocks.
+  static uint64_t worst_bytes(uint64_t length, uint32_t block_bytes);
+
+ private:
+  FlashFetcher(FlashReader& reader, AlignedBuffer staging);
+
+  FlashReader* reader_;
+  AlignedBuffer staging_;
+  ReadPlanRules rules_;
+  std::vector<const std::byte*> places_;
+  std::vector<ReadRequest> requests_;
+};
+
+}  // namespace flashneuron

@@ -1,0 +1,175 @@
+#include "engine/configuration.h"
+
+#include <algorithm>
+#include <thread>
+#include <utility>
+
+#include "attention/attention_program.h"
+#include "attention/kv_cache.h"
+#include "core/align.h"
+#include "decode/decoder.h"
+#include "decode/ffn_stage.h"
+#include "decode/flash_fetcher.h"
+#include "engine/memory_budget.h"
+#include "package/ffn_shard.h"
+#include "package/package_check.h"
+#include "telemetry/process_memory.h"
+
+namespace flashneuron {
+namespace {
+
+constexpr int64_t kMiB = 1 << 20;
+// What code and heap grow by after start-up: pages of libraries that were not touched yet, thread stacks, allocator
+// slack.
+constexpr int64_t kProcessGrowthBytes = 6 * kMiB;
+
+const PredictorFacts* find_lowrank(const Manifest& manifest) {
+  for (const PredictorFacts& predictor : manifest.predictors) {
+    if (predictor.kind == "lowrank") return &predictor;
+  }
+  return nullptr;
+}
+
+Status choose_variant(Configuration& chosen) {
+  const std::vector<FfnVariant>& variants = chosen.manifest().ffn.variants;
+  for (chosen.variant = 0; chosen.variant < variants.size(); ++chosen.variant) {
+    if (!chosen.options.layout || variants[chosen.variant].layout == *chosen.options.layout) {
+      chosen.options.layout = variants[chosen.variant].layout;
+      return {};
+    }
+  }
+  return {StatusCode::kUnsupported,
+          "the package does not have the layout that was asked for; export it with --layout bundled,split"};
+}
+
+Status choose_attention(Configuration& chosen) {
+  const std::vector<AttentionFacts>& programs = chosen.manifest().attention;
+  for (chosen.attention = 0; chosen.attention < programs.size(); ++chosen.attention) {
+    if (programs[chosen.attention].backend == "xnnpack") {
+      chosen.options.backend = "xnnpack";
+      return {};
+    }
+  }
+  return {StatusCode::kUnsupported,
+          "the package has no attention programs for xnnpack; export it with --backend xnnpack"};
+}
+
+Status choose_predictor(Configuration& chosen) {
+  const bool has_lowrank = find_lowrank(chosen.manifest()) != nullptr;
+  if (!chosen.options.predictor) {
+    chosen.options.predictor = has_lowrank ? PredictorKind::kLowRank : PredictorKind::kNone;
+  }
+  if (*chosen.options.predictor == PredictorKind::kLowRank && !has_lowrank) {
+    return {StatusCode::kUnsupported,
+            "the package has no predictors; export it with --predictor lowrank, or use predictor=none"};
+  }
+  if (*chosen.options.predictor == PredictorKind::kOracle) {
+    chosen.warnings.emplace_back("predictor=oracle keeps a full copy of the up rows outside the budget");
+  }
+  return {};
+}
+
+Status choose_numbers(Configuration& chosen) {
+  Options& options = chosen.options;
+  const int64_t longest = chosen.manifest().model.max_context;
+  if (!options.context) options.context = std::min(longest, options.expected_tokens.value_or(longest));
+  if (*options.context < 1 || *options.context > longest) {
+    return {StatusCode::kBadInput, "context is " + std::to_string(*options.context) + "; this model takes 1 to " +
+                                       std::to_string(longest) + " tokens"};
+  }
+  if (options.window && *options.window == 0)
+    return {StatusCode::kBadInput, "window is 0; it must be at least 1 token"};
+  if (options.threads == 0) options.threads = static_cast<int>(std::clamp(std::thread::hardware_concurrency(), 1u, 4u));
+  return {};
+}
+
+// Half a layer of neurons, so that a dense pass has few rounds; bounded, because the budget pays for it.
+uint64_t choose_staging(const Configuration& chosen, uint32_t block_bytes) {
+  const ModelFacts& model = chosen.manifest().model;
+  const DType dtype = chosen.manifest().ffn.dtype;
+  const uint64_t record = ffn_record_bytes(FfnPart::kBundle, dtype, model.hidden_size);
+  const uint64_t half_layer = record * model.ffn_size / 2;
+  const uint64_t row = uint64_t{model.hidden_size} * element_bytes(chosen.manifest().embedding.dtype);
+  const uint64_t least = 8 * FlashFetcher::worst_bytes(std::max(record, row), block_bytes);
+  return round_up(std::max(std::clamp<uint64_t>(half_layer, 256 * 1024, 8 * kMiB), least), AlignedBuffer::kAlignment);
+}
+
+uint64_t variant_bytes(const Configuration& chosen) {
+  uint64_t bytes = 0;
+  for (const FfnLayerFiles& layer : chosen.ffn_variant().layers) {
+    for (const auto* shards : {&layer.bundle, &layer.up, &layer.down}) {
+      for (const std::string& shard : *shards) bytes += chosen.package.bytes_of(shard);
+    }
+  }
+  return bytes;
+}
+
+FixedRoles fixed_roles(const Configuration& chosen) {
+  const Manifest& manifest = chosen.manifest();
+  const ModelFacts& model = manifest.model;
+  const AttentionEstimate attention = estimate_executorch_attention(chosen.package, chosen.attention_facts());
+  FixedRoles fixed;
+  fixed.process = static_cast<int64_t>(round_up(static_cast<uint64_t>(read_process_memory().rss_bytes), kMiB)) +
+                  kProcessGrowthBytes;
+  fixed.attention = static_cast<int64_t>(attention.attention_bytes);
+  fixed.head = static_cast<int64_t>(attention.head_bytes);
+  if (*chosen.options.predictor == PredictorKind::kLowRank) {
+    for (const PredictorLayer& layer : find_lowrank(manifest)->layers) {
+      fixed.predictor += static_cast<int64_t>(chosen.package.bytes_of(layer.file));
+    }
+  }
+  fixed.kv = static_cast<int64_t>(
+      KvCache::bytes(model.layers, static_cast<uint32_t>(*chosen.options.context), model.kv_size(), chosen.options.kv));
+  const uint32_t chunk = chosen.attention_facts().max_chunk;
+  const uint64_t biases = uint64_t{model.layers} * (model.ffn_size + model.hidden_size) * sizeof(float);
+  const uint64_t accumulator = sizeof(float) * chunk * (2 * uint64_t{model.hidden_size} + FfnStage::kMaxRows);
+  // Row maps and last uses of every neuron, and the logits.
+  const uint64_t maps = uint64_t{model.layers} * model.ffn_size * 16 + sizeof(float) * model.vocab_size;
+  fixed.staging =
+      static_cast<int64_t>(chosen.staging_bytes + biases + accumulator + maps + Decoder::buffer_bytes(model, chunk));
+  return fixed;
+}
+
+void place_neurons(Configuration& chosen) {
+  const Manifest& manifest = chosen.manifest();
+  const ModelFacts& model = manifest.model;
+  const uint64_t row = round_up(2 * model.hidden_size * element_bytes(manifest.ffn.dtype), 64);
+  const auto all = static_cast<int64_t>(row * model.ffn_size * model.layers);
+  const FixedRoles fixed = fixed_roles(chosen);
+  int64_t wanted = all;
+  if (chosen.options.residency == Residency::kNaive) wanted = 0;
+  if (chosen.options.residency == Residency::kHybrid) {
+    const uint64_t weights = chosen.package.role_bytes("attention") + chosen.package.role_bytes("head") +
+                             chosen.package.role_bytes("embedding") + chosen.package.role_bytes("ffn_bias") +
+                             variant_bytes(chosen);
+    wanted = std::max<int64_t>(0, static_cast<int64_t>(weights / 2) - fixed.attention - fixed.head);
+  }
+  chosen.budget = split_budget(fixed, wanted, all, chosen.options.ram_bytes);
+
+  std::vector<double> activity(model.layers, 1.0);
+  const PredictorFacts* lowrank = find_lowrank(manifest);
+  if (chosen.options.residency == Residency::kCached && *chosen.options.predictor != PredictorKind::kNone && lowrank) {
+    for (uint32_t layer = 0; layer < model.layers; ++layer) activity[layer] = lowrank->layers[layer].density;
+    if (*std::max_element(activity.begin(), activity.end()) <= 0) activity.assign(model.layers, 1.0);
+  }
+  chosen.capacity_rows =
+      share_rows(static_cast<uint64_t>(role_bytes(chosen.budget, "neurons")) / row, model.ffn_size, activity);
+}
+
+}  // namespace
+
+Result<Configuration> configure(const Options& options, uint32_t block_bytes) {
+  FN_ASSIGN_OR_RETURN(Package package, Package::open(options.package, options.store));
+  Configuration chosen{
+      .options = options, .package = std::move(package), .budget = {}, .capacity_rows = {}, .warnings = {}};
+  FN_RETURN_IF_ERROR(check_package(chosen.package));
+  FN_RETURN_IF_ERROR(choose_variant(chosen));
+  FN_RETURN_IF_ERROR(choose_attention(chosen));
+  FN_RETURN_IF_ERROR(choose_predictor(chosen));
+  FN_RETURN_IF_ERROR(choose_numbers(chosen));
+  chosen.staging_bytes = choose_staging(chosen, block_bytes);
+  place_neurons(chosen);
+  return chosen;
+}
+
+}  // namespace flashneuron

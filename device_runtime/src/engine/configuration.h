@@ -1,0 +1,34 @@
+// Options resolved against a package: every choice made, every file named, every byte of the budget placed. Nothing is
+// loaded.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "flashneuron/engine.h"
+#include "flashneuron/options.h"
+#include "flashneuron/status.h"
+#include "package/package.h"
+
+namespace flashneuron {
+
+struct Configuration {
+  Options options;  // with every choice made
+  Package package;
+  size_t variant = 0;    // index into manifest().ffn.variants
+  size_t attention = 0;  // index into manifest().attention
+  uint64_t staging_bytes = 0;
+  Budget budget;
+  std::vector<uint32_t> capacity_rows;  // per layer
+  std::vector<std::string> warnings;
+
+  const Manifest& manifest() const { return package.manifest(); }
+  const FfnVariant& ffn_variant() const { return manifest().ffn.variants[variant]; }
+  const AttentionFacts& attention_facts() const { return manifest().attention[attention]; }
+};
+
+// `block_bytes` of the flash reader to be used. Errors: those of Engine::budget().
+Result<Configuration> configure(const Options& options, uint32_t block_bytes);
+
+}  // namespace flashneuron

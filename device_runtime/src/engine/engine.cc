@@ -1,0 +1,117 @@
+#include "flashneuron/engine.h"
+
+#include <cstring>
+#include <utility>
+
+#include "engine/engine_state.h"
+#include "engine/memory_budget.h"
+
+namespace flashneuron {
+namespace {
+
+Status read_biases(const Package& package, FfnWeights& weights) {
+  const Manifest& manifest = package.manifest();
+  weights.hidden_size = manifest.model.hidden_size;
+  weights.ffn_size = manifest.model.ffn_size;
+  weights.dtype = manifest.ffn.dtype;
+  for (const std::string& name : manifest.ffn.bias) {
+    FN_ASSIGN_OR_RETURN(const std::vector<std::byte> bytes, package.read(name));
+    std::vector<float>& bias = weights.biases.emplace_back(bytes.size() / sizeof(float));
+    std::memcpy(bias.data(), bytes.data(), bias.size() * sizeof(float));
+  }
+  return {};
+}
+
+// One entry a layer with its attention program, then one with everything else that a token needs.
+Result<std::vector<WholeFileReads>> open_naive(const Configuration& chosen, FlashReader& reader,
+                                               FlashFetcher& fetcher) {
+  std::vector<WholeFileReads> naive;
+  for (const std::string& layer : chosen.attention_facts().layers) {
+    FN_ASSIGN_OR_RETURN(WholeFileReads reads, WholeFileReads::open(chosen.package, {layer}, reader, fetcher));
+    naive.push_back(std::move(reads));
+  }
+  FN_ASSIGN_OR_RETURN(
+      WholeFileReads rest,
+      WholeFileReads::open(chosen.package, {chosen.manifest().embedding.file, chosen.attention_facts().head}, reader,
+                           fetcher));
+  naive.push_back(std::move(rest));
+  return naive;
+}
+
+}  // namespace
+
+Engine::Engine(std::unique_ptr<EngineState> state) : state_(std::move(state)) {}
+Engine::~Engine() = default;
+
+Result<Budget> Engine::budget(const Options& options) {
+  const auto reader = make_pread_reader({});
+  FN_ASSIGN_OR_RETURN(const Configuration chosen, configure(options, reader->block_bytes()));
+  return chosen.budget;
+}
+
+Result<std::unique_ptr<Engine>> Engine::load(const Options& options) {
+  auto reader = make_pread_reader({.workers = options.io_threads});
+  FN_ASSIGN_OR_RETURN(Configuration configuration, configure(options, reader->block_bytes()));
+  FN_RETURN_IF_ERROR(check_budget(configuration.budget));
+
+  auto state = std::make_unique<EngineState>(std::move(configuration));
+  const Configuration& chosen = state->chosen;
+  state->reader = std::move(reader);
+  // Programs first: while they are packed they need more than they keep, and nothing else is in DRAM yet.
+  FN_ASSIGN_OR_RETURN(state->attention,
+                      load_executorch_attention(chosen.package, chosen.attention_facts(), chosen.options.threads));
+  FN_ASSIGN_OR_RETURN(state->fetcher, FlashFetcher::create(*state->reader, chosen.staging_bytes));
+  FN_ASSIGN_OR_RETURN(state->neuron_files, NeuronFiles::open(chosen.package, chosen.ffn_variant(), *state->reader));
+  FN_ASSIGN_OR_RETURN(state->embedding, Embedding::open(chosen.package, *state->reader, *state->fetcher));
+  if (chosen.options.residency == Residency::kNaive) {
+    FN_ASSIGN_OR_RETURN(state->naive, open_naive(chosen, *state->reader, *state->fetcher));
+  }
+  FN_RETURN_IF_ERROR(read_biases(chosen.package, state->weights));
+  if (*chosen.options.predictor == PredictorKind::kLowRank) {
+    FN_ASSIGN_OR_RETURN(state->predictor, load_lowrank_predictor(chosen.package, state->pool));
+  } else if (*chosen.options.predictor == PredictorKind::kOracle) {
+    FN_ASSIGN_OR_RETURN(state->predictor, load_oracle_predictor(chosen.package, chosen.ffn_variant(), state->pool));
+  }
+
+  const ModelFacts& model = chosen.manifest().model;
+  state->facts = {model.layers,
+                  model.vocab_size,
+                  model.max_context,
+                  model.eos_token_ids,
+                  state->reader->block_bytes(),
+                  state->reader->buffered_reason(),
+                  chosen.warnings};
+  return std::make_unique<Engine>(std::move(state));
+}
+
+const Options& Engine::settings() const { return state_->chosen.options; }
+const Budget& Engine::budget() const { return state_->chosen.budget; }
+const EngineFacts& Engine::facts() const { return state_->facts; }
+
+Result<std::unique_ptr<Session>> Engine::new_session() {
+  EngineState& engine = *state_;
+  const Configuration& chosen = engine.chosen;
+  const ModelFacts& model = chosen.manifest().model;
+  auto state = std::make_unique<SessionState>(engine);
+  FN_ASSIGN_OR_RETURN(state->kv, KvCache::create(model.layers, static_cast<uint32_t>(*chosen.options.context),
+                                                 model.kv_size(), chosen.options.kv));
+  FfnStageOptions ffn;
+  ffn.read_all = chosen.options.residency == Residency::kNaive;
+  ffn.keep_misses = chosen.options.residency == Residency::kCached && engine.predictor != nullptr;
+  ffn.window = chosen.options.window;
+  ffn.capacity_rows = chosen.capacity_rows;
+  FN_ASSIGN_OR_RETURN(state->ffn, FfnStage::create(engine.weights, *engine.neuron_files, *engine.fetcher, engine.pool,
+                                                   engine.attention->max_chunk(), ffn));
+  state->decoder.emplace(DecoderParts{.model = model,
+                                      .embedding = *engine.embedding,
+                                      .attention = *engine.attention,
+                                      .kv = *state->kv,
+                                      .predictor = engine.predictor.get(),
+                                      .ffn = *state->ffn,
+                                      .naive = engine.naive.empty() ? nullptr : &engine.naive});
+  state->logits.resize(model.vocab_size);
+  state->window_union_sum.resize(model.layers);
+  return std::make_unique<Session>(std::move(state));
+}
+
+}  // namespace flashneuron

@@ -1,0 +1,55 @@
+// What an engine holds, shared with its session.
+#pragma once
+
+#include <memory>
+#include <optional>
+#include <vector>
+
+#include "attention/attention_program.h"
+#include "attention/kv_cache.h"
+#include "core/thread_pool.h"
+#include "decode/decoder.h"
+#include "decode/embedding.h"
+#include "decode/ffn_stage.h"
+#include "decode/flash_fetcher.h"
+#include "decode/neuron_files.h"
+#include "decode/whole_file_reads.h"
+#include "engine/configuration.h"
+#include "flash/flash_reader.h"
+#include "flashneuron/engine.h"
+#include "predictor/predictor.h"
+
+namespace flashneuron {
+
+// Members are declared in the order in which they are made; later ones refer to earlier ones.
+struct EngineState {
+  explicit EngineState(Configuration configuration) : chosen(std::move(configuration)), pool(chosen.options.threads) {}
+
+  Configuration chosen;
+  EngineFacts facts;
+  ThreadPool pool;
+  std::unique_ptr<FlashReader> reader;
+  std::optional<FlashFetcher> fetcher;
+  std::optional<NeuronFiles> neuron_files;
+  std::optional<Embedding> embedding;
+  std::vector<WholeFileReads> naive;  // empty unless residency is naive
+  FfnWeights weights;
+  std::unique_ptr<Predictor> predictor;  // null: none
+  std::unique_ptr<AttentionProgram> attention;
+};
+
+struct SessionState {
+  explicit SessionState(EngineState& engine_state) : engine(engine_state) {}
+
+  EngineState& engine;
+  std::optional<KvCache> kv;
+  std::unique_ptr<FfnStage> ffn;
+  std::optional<Decoder> decoder;
+  std::vector<float> logits;
+  bool poisoned = false;
+  Counters totals;
+  int64_t decode_steps = 0;
+  std::vector<double> window_union_sum;
+};
+
+}  // namespace flashneuron

@@ -1,0 +1,152 @@
+#include "flashneuron/session.h"
+
+#include <algorithm>
+#include <cmath>
+#include <string>
+#include <utility>
+
+#include "decode/sampler.h"
+#include "engine/engine_state.h"
+
+namespace flashneuron {
+namespace {
+
+Status check_ids(std::span<const int32_t> ids, const EngineFacts& facts, int64_t context) {
+  if (ids.empty()) return {StatusCode::kBadInput, "the prompt is empty; give at least one token"};
+  if (static_cast<int64_t>(ids.size()) > context) {
+    return {StatusCode::kBadInput, "the prompt has " + std::to_string(ids.size()) + " tokens, but the context holds " +
+                                       std::to_string(context) + "; shorten it or raise context"};
+  }
+  for (const int32_t id : ids) {
+    if (id < 0 || static_cast<uint32_t>(id) >= facts.vocab_size) {
+      return {StatusCode::kBadInput,
+              "token id " + std::to_string(id) + " is outside the vocabulary of " + std::to_string(facts.vocab_size)};
+    }
+  }
+  return {};
+}
+
+// -ln softmax(logits)[id], in double.
+double negative_log_likelihood(std::span<const float> logits, int32_t id) {
+  const double most = *std::max_element(logits.begin(), logits.end());
+  double sum = 0;
+  for (const float logit : logits) sum += std::exp(static_cast<double>(logit) - most);
+  return most + std::log(sum) - static_cast<double>(logits[static_cast<size_t>(id)]);
+}
+
+// Runs `work`; whatever fails in it poisons the session, since caches and KV may be half written.
+template <typename Work>
+Status guarded(bool& poisoned, const Work& work) {
+  if (poisoned) return {StatusCode::kInternal, "the session failed before; reset() it"};
+  Status status = work();
+  poisoned = !status.ok();
+  return status;
+}
+
+}  // namespace
+
+Session::Session(std::unique_ptr<SessionState> state) : state_(std::move(state)) {}
+Session::~Session() = default;
+
+Result<Generation> Session::generate(std::span<const int32_t> prompt, const Sampling& sampling,
+                                     const GenerationListener& listener) {
+  SessionState& s = *state_;
+  const EngineFacts& facts = s.engine.facts;
+  const int64_t context = *s.engine.chosen.options.context;
+  FN_RETURN_IF_ERROR(check_ids(prompt, facts, context));
+  Generation done;
+  const Status status = guarded(s.poisoned, [&]() -> Status {
+    start_over();
+    FN_RETURN_IF_ERROR(s.decoder->prefill(prompt));
+    if (listener.on_prefill) listener.on_prefill(static_cast<int64_t>(prompt.size()), s.decoder->take_counters());
+    s.decoder->clear_layer_counters();
+    Sampler sampler(sampling);
+    for (int64_t index = 0; index < sampling.max_new_tokens; ++index) {
+      if (index > 0) {
+        if (s.decoder->position() >= context) return {};
+        FN_RETURN_IF_ERROR(step(done.token_ids.back()));
+      }
+      FN_RETURN_IF_ERROR(s.decoder->logits(s.logits));
+      TokenEvent token{index, sampler.sample(s.logits), s.decoder->take_counters()};
+      if (index > 0) s.totals += token.counters;
+      const auto& eos = facts.eos_token_ids;
+      if (!sampling.ignore_eos && std::find(eos.begin(), eos.end(), token.id) != eos.end()) {
+        done.finish = Finish::kEos;
+        return {};
+      }
+      done.token_ids.push_back(token.id);
+      if (listener.on_token && !listener.on_token(token)) {
+        done.finish = Finish::kStopped;
+        return {};
+      }
+    }
+    return {};
+  });
+  FN_RETURN_IF_ERROR(status);
+  done.decode_steps = s.decode_steps;
+  done.totals = s.totals;
+  done.layers = layers();
+  return done;
+}
+
+Result<Score> Session::score(std::span<const int32_t> ids) {
+  SessionState& s = *state_;
+  FN_RETURN_IF_ERROR(check_ids(ids, s.engine.facts, *s.engine.chosen.options.context));
+  if (ids.size() < 2) return Status(StatusCode::kBadInput, "a sequence to score needs at least 2 tokens");
+  Score score;
+  const Status status = guarded(s.poisoned, [&]() -> Status {
+    s.decoder->rewind();
+    for (size_t i = 0; i + 1 < ids.size(); ++i) {
+      FN_RETURN_IF_ERROR(step(ids[i]));
+      FN_RETURN_IF_ERROR(s.decoder->logits(s.logits));
+      s.totals += s.decoder->take_counters();
+      score.nll += negative_log_likelihood(s.logits, ids[i + 1]);
+      ++score.tokens;
+    }
+    return {};
+  });
+  FN_RETURN_IF_ERROR(status);
+  return score;
+}
+
+Status Session::step(int32_t id) {
+  SessionState& s = *state_;
+  FN_RETURN_IF_ERROR(s.decoder->step(id));
+  ++s.decode_steps;
+  for (uint32_t layer = 0; layer < s.window_union_sum.size(); ++layer) {
+    s.window_union_sum[layer] += s.ffn->window_union(layer);
+  }
+  return {};
+}
+
+Counters Session::totals() const { return state_->totals; }
+int64_t Session::decode_steps() const { return state_->decode_steps; }
+
+std::vector<LayerStats> Session::layers() const {
+  const SessionState& s = *state_;
+  const auto steps = static_cast<double>(std::max<int64_t>(1, s.decode_steps));
+  std::vector<LayerStats> layers;
+  for (uint32_t layer = 0; layer < s.window_union_sum.size(); ++layer) {
+    layers.push_back(
+        {s.decoder->layer_counters()[layer], s.window_union_sum[layer] / steps, s.ffn->cached_rows(layer)});
+  }
+  return layers;
+}
+
+void Session::start_over() {
+  SessionState& s = *state_;
+  s.decoder->rewind();
+  s.decoder->take_counters();
+  s.decoder->clear_layer_counters();
+  s.ffn->reset();
+  s.totals = Counters{};
+  s.decode_steps = 0;
+  std::fill(s.window_union_sum.begin(), s.window_union_sum.end(), 0.0);
+}
+
+void Session::reset() {
+  start_over();
+  state_->poisoned = false;
+}
+
+}  // namespace flashneuron

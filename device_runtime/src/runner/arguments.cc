@@ -1,0 +1,188 @@
+#include "runner/arguments.h"
+
+#include <algorithm>
+#include <charconv>
+#include <limits>
+#include <optional>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+namespace flashneuron {
+namespace {
+
+const std::vector<std::string> kSettings = {"package", "store",      "ram",    "residency", "predictor",
+                                            "window",  "layout",     "order",  "kv",        "backend",
+                                            "threads", "io_threads", "context"};
+const std::vector<std::string> kSampling = {"max_new_tokens", "ignore_eos", "temperature", "top_k", "top_p", "seed"};
+
+struct Verb {
+  std::string_view name;
+  std::vector<std::string> keys;
+  std::vector<std::string> required;
+};
+
+std::vector<Verb> verbs() {
+  std::vector<std::string> generate = kSettings;
+  generate.insert(generate.end(), kSampling.begin(), kSampling.end());
+  return {{"version", {}, {}},
+          {"hash", {"path"}, {"version", "path"}},
+          {"budget", kSettings, {"version", "package"}},
+          {"generate", generate, {"version", "package"}},
+          {"score", kSettings, {"version", "package"}}};
+}
+
+bool contains(const std::vector<std::string>& names, std::string_view name) {
+  return std::find(names.begin(), names.end(), name) != names.end();
+}
+
+Status usage(std::string message) { return {StatusCode::kUsage, std::move(message)}; }
+
+Status refuse(const std::string& key, const std::string& value, const std::string& takes) {
+  return usage(key + "=" + value + " is not valid; " + key + " takes " + takes);
+}
+
+// Each reader leaves `out` alone if the key is absent.
+template <typename Number>
+Status read_number(const Keys& keys, const std::string& key, Number low, Number high, const std::string& takes,
+                   Number& out) {
+  const auto found = keys.find(key);
+  if (found == keys.end()) return {};
+  const std::string& text = found->second;
+  Number value{};
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
+  // The negated comparison refuses NaN too.
+  if (error != std::errc{} || end != text.data() + text.size() || !(value >= low && value <= high)) {
+    return refuse(key, text, takes);
+  }
+  out = value;
+  return {};
+}
+
+template <typename Number>
+Status read_number(const Keys& keys, const std::string& key, Number low, Number high, const std::string& takes,
+                   std::optional<Number>& out) {
+  if (!keys.contains(key)) return {};
+  Number value{};
+  FN_RETURN_IF_ERROR(read_number(keys, key, low, high, takes, value));
+  out = value;
+  return {};
+}
+
+template <typename Enum>
+using Names = std::vector<std::pair<std::string_view, Enum>>;
+
+const Names<Residency> kResidencies = {
+    {"naive", Residency::kNaive}, {"hybrid", Residency::kHybrid}, {"cached", Residency::kCached}};
+const Names<PredictorKind> kPredictors = {
+    {"none", PredictorKind::kNone}, {"lowrank", PredictorKind::kLowRank}, {"oracle", PredictorKind::kOracle}};
+const Names<Layout> kLayouts = {{"bundled", Layout::kBundled}, {"split", Layout::kSplit}};
+const Names<KvType> kKvTypes = {{"fp32", KvType::kFp32}, {"fp16", KvType::kFp16}};
+
+template <typename Enum, typename Out>
+Status read_name(const Keys& keys, const std::string& key, const Names<Enum>& names, Out& out) {
+  const auto found = keys.find(key);
+  if (found == keys.end()) return {};
+  std::string takes;
+  for (const auto& [name, value] : names) {
+    if (name == found->second) {
+      out = value;
+      return {};
+    }
+    takes += (takes.empty() ? "" : ", ") + std::string(name);
+  }
+  return refuse(key, found->second, takes);
+}
+
+template <typename Enum>
+std::string name_of(const Names<Enum>& names, Enum value) {
+  for (const auto& [name, each] : names) {
+    if (each == value) return std::string(name);
+  }
+  return {};
+}
+
+}  // namespace
+
+Result<Arguments> parse_arguments(std::span<const char* const> words) {
+  if (words.empty()) return usage("no verb; give version, hash, budget, generate or score");
+  const std::vector<Verb> known = verbs();
+  const std::string name = words.front();
+  const auto verb = std::find_if(known.begin(), known.end(), [&](const Verb& each) { return each.name == name; });
+  if (verb == known.end()) return usage("unknown verb '" + name + "'; give version, hash, budget, generate or score");
+  Arguments arguments{name, {}};
+  for (const std::string word : words.subspan(1)) {
+    const size_t equals = word.find('=');
+    if (equals == std::string::npos || equals == 0) return usage("'" + word + "' is not key=value");
+    const std::string key = word.substr(0, equals);
+    if (key != "version" && !contains(verb->keys, key)) return usage(name + " does not take the key '" + key + "'");
+    if (!arguments.keys.emplace(key, word.substr(equals + 1)).second)
+      return usage("the key '" + key + "' is given twice");
+  }
+  for (const std::string& key : verb->required) {
+    if (!arguments.keys.contains(key)) return usage(name + " needs the key '" + key + "'");
+  }
+  return arguments;
+}
+
+Result<Options> parse_options(const Keys& keys) {
+  Options options;
+  if (const auto found = keys.find("package"); found != keys.end()) options.package = found->second;
+  if (const auto found = keys.find("store"); found != keys.end()) options.store = found->second;
+  constexpr int64_t kMost = std::numeric_limits<int64_t>::max();
+  FN_RETURN_IF_ERROR(read_number<int64_t>(keys, "ram", 1, kMost, "bytes, at least 1", options.ram_bytes));
+  FN_RETURN_IF_ERROR(read_name(keys, "residency", kResidencies, options.residency));
+  FN_RETURN_IF_ERROR(read_name(keys, "predictor", kPredictors, options.predictor));
+  if (const auto found = keys.find("window"); found == keys.end() || found->second != "auto") {
+    FN_RETURN_IF_ERROR(
+        read_number<uint32_t>(keys, "window", 1, 1u << 20, "auto or a number of tokens from 1", options.window));
+  }
+  FN_RETURN_IF_ERROR(read_name(keys, "layout", kLayouts, options.layout));
+  if (const auto found = keys.find("order"); found != keys.end() && found->second != "none") {
+    return refuse("order", found->second, "none");
+  }
+  FN_RETURN_IF_ERROR(read_name(keys, "kv", kKvTypes, options.kv));
+  if (const auto found = keys.find("backend"); found != keys.end()) {
+    if (found->second != "auto" && found->second != "xnnpack") return refuse("backend", found->second, "auto, xnnpack");
+    options.backend = found->second;
+  }
+  FN_RETURN_IF_ERROR(read_number<int>(keys, "threads", 1, 256, "1 to 256", options.threads));
+  FN_RETURN_IF_ERROR(read_number<int>(keys, "io_threads", 1, 256, "1 to 256", options.io_threads));
+  FN_RETURN_IF_ERROR(read_number<int64_t>(keys, "context", 1, kMost, "a number of tokens from 1", options.context));
+  return options;
+}
+
+Result<Sampling> parse_sampling(const Keys& keys) {
+  Sampling sampling;
+  FN_RETURN_IF_ERROR(read_number<int64_t>(keys, "max_new_tokens", 1, int64_t{1} << 30, "a number of tokens from 1",
+                                          sampling.max_new_tokens));
+  int ignore_eos = 0;
+  FN_RETURN_IF_ERROR(read_number<int>(keys, "ignore_eos", 0, 1, "0 or 1", ignore_eos));
+  sampling.ignore_eos = ignore_eos == 1;
+  FN_RETURN_IF_ERROR(read_number<float>(keys, "temperature", 0.0f, 100.0f, "0 to 100", sampling.temperature));
+  FN_RETURN_IF_ERROR(
+      read_number<int32_t>(keys, "top_k", 0, std::numeric_limits<int32_t>::max(), "a number from 0", sampling.top_k));
+  FN_RETURN_IF_ERROR(
+      read_number<float>(keys, "top_p", std::numeric_limits<float>::min(), 1.0f, "over 0, up to 1", sampling.top_p));
+  FN_RETURN_IF_ERROR(
+      read_number<uint64_t>(keys, "seed", 0, std::numeric_limits<uint64_t>::max(), "a number from 0", sampling.seed));
+  return sampling;
+}
+
+Keys settings_of(const Options& options) {
+  Keys keys;
+  if (options.ram_bytes) keys["ram"] = std::to_string(*options.ram_bytes);
+  keys["residency"] = name_of(kResidencies, options.residency);
+  if (options.predictor) keys["predictor"] = name_of(kPredictors, *options.predictor);
+  keys["window"] = options.window ? std::to_string(*options.window) : "auto";
+  if (options.layout) keys["layout"] = name_of(kLayouts, *options.layout);
+  keys["order"] = "none";
+  keys["kv"] = name_of(kKvTypes, options.kv);
+  keys["backend"] = options.backend;
+  keys["threads"] = std::to_string(options.threads);
+  keys["io_threads"] = std::to_string(options.io_threads);
+  if (options.context) keys["context"] = std::to_string(*options.context);
+  return keys;
+}
+
+}  // namespace flashneuron

@@ -1,0 +1,31 @@
+// The runner's command line: VERB key=value… as PROTOCOL.md defines it.
+#pragma once
+
+#include <map>
+#include <span>
+#include <string>
+
+#include "flashneuron/options.h"
+#include "flashneuron/status.h"
+
+namespace flashneuron {
+
+using Keys = std::map<std::string, std::string>;
+
+struct Arguments {
+  std::string verb;
+  Keys keys;
+};
+
+// Errors, all kUsage: no verb, an unknown verb, something that is not key=value, a key that the verb does not take, a
+// repeated key, a missing required key. `words` are argv without the program's name.
+Result<Arguments> parse_arguments(std::span<const char* const> words);
+
+// Errors: kUsage with the key, its value and what it takes.
+Result<Options> parse_options(const Keys& keys);
+Result<Sampling> parse_sampling(const Keys& keys);
+
+// The settings as keys, every choice made; the inverse of parse_options for what they share.
+Keys settings_of(const Options& options);
+
+}  // namespace flashneuron

@@ -1,0 +1,131 @@
+#include "runner/events.h"
+
+#include <unistd.h>
+
+#include "kernels/kernels.h"
+
+namespace flashneuron {
+namespace {
+
+void put_counters(Json& json, const Counters& counters) {
+  json["wall_us"] = counters.wall_us;
+  json["io_us"] = counters.io_us;
+  json["stall_us"] = counters.stall_us;
+  json["memory_us"] = counters.memory_us;
+  json["predictor_us"] = counters.predictor_us;
+  json["attention_us"] = counters.attention_us;
+  json["ffn_us"] = counters.ffn_us;
+  json["head_us"] = counters.head_us;
+  json["bytes_wanted"] = counters.bytes_wanted;
+  json["bytes_read"] = counters.bytes_read;
+  json["requests"] = counters.requests;
+  json["selected"] = counters.selected;
+  json["hits"] = counters.hits;
+  json["misses"] = counters.misses;
+}
+
+const char* finish_name(Finish finish) {
+  switch (finish) {
+    case Finish::kEos:
+      return "eos";
+    case Finish::kLength:
+      return "length";
+    case Finish::kStopped:
+      return "stopped";
+  }
+  return "";
+}
+
+}  // namespace
+
+Json version_event() {
+  return {{"event", "version"},
+          {"version", FLASHNEURON_VERSION},
+          {"build", std::string("C++ ") + __VERSION__ + ", kernels " + kernels::target_name()},
+          {"page_bytes", sysconf(_SC_PAGESIZE)}};
+}
+
+Json hash_event(const std::string& path, uint64_t bytes, const std::string& sha256) {
+  return {{"event", "hash"}, {"path", path}, {"bytes", bytes}, {"sha256", sha256}};
+}
+
+Json budget_json(const Budget& budget) {
+  Json roles = Json::array();
+  for (const BudgetRole& role : budget.roles) roles.push_back({{"role", role.name}, {"bytes", role.bytes}});
+  Json json = {
+      {"roles", roles}, {"minimum_bytes", budget.minimum_bytes}, {"all_resident_bytes", budget.all_resident_bytes}};
+  if (budget.ram_bytes) json["ram_bytes"] = *budget.ram_bytes;
+  return json;
+}
+
+Json ready_event(const Engine& engine, const Keys& sampling, int64_t load_us) {
+  const EngineFacts& facts = engine.facts();
+  Json settings = Json::object();
+  for (const auto& [key, value] : settings_of(engine.settings())) settings[key] = value;
+  for (const auto& [key, value] : sampling) settings[key] = value;
+  Json json = {{"event", "ready"},
+               {"settings", settings},
+               {"budget", budget_json(engine.budget())},
+               {"load_us", load_us},
+               {"direct_io", !facts.buffered_reason.has_value()},
+               {"block_bytes", facts.block_bytes},
+               {"warnings", facts.warnings}};
+  if (facts.buffered_reason) json["direct_io_why"] = *facts.buffered_reason;
+  return json;
+}
+
+Json prefill_event(int64_t tokens, const Counters& counters) {
+  Json json = {{"event", "prefill"}, {"tokens", tokens}};
+  put_counters(json, counters);
+  return json;
+}
+
+Json token_event(const TokenEvent& token) {
+  Json json = {{"event", "token"}, {"index", token.index}, {"id", token.id}};
+  put_counters(json, token.counters);
+  return json;
+}
+
+Json score_event(int64_t index, const Score& score) {
+  return {{"event", "score"}, {"index", index}, {"tokens", score.tokens}, {"nll", score.nll}};
+}
+
+Json totals_json(const Counters& totals, const std::vector<LayerStats>& layers, const ProcessMemory& memory,
+                 const Budget& budget) {
+  Json sum = Json::object();
+  put_counters(sum, totals);
+  Json each = Json::array();
+  for (const LayerStats& layer : layers) {
+    Json json = {{"window_union_mean", layer.window_union_mean}, {"cache_rows", layer.cache_rows}};
+    put_counters(json, layer.counters);
+    each.push_back(json);
+  }
+  Json json = {{"totals", sum},
+               {"layers", each},
+               {"memory",
+                {{"peak_rss_bytes", memory.peak_rss_bytes},
+                 {"rss_anon_bytes", memory.rss_anon_bytes},
+                 {"vm_swap_bytes", memory.vm_swap_bytes},
+                 {"major_faults", memory.major_faults}}}};
+  if (budget.ram_bytes) json["memory"]["ram_bytes"] = *budget.ram_bytes;
+  return json;
+}
+
+Json generation_event(const Generation& done, const ProcessMemory& memory, const Budget& budget) {
+  Json json = {{"event", "result"},
+               {"finish", finish_name(done.finish)},
+               {"token_ids", done.token_ids},
+               {"tokens", done.token_ids.size()},
+               {"decode_steps", done.decode_steps}};
+  json.update(totals_json(done.totals, done.layers, memory, budget));
+  return json;
+}
+
+Json error_event(const Status& status, Json detail) {
+  return {{"event", "error"},
+          {"code", status_code_name(status.code())},
+          {"message", status.message()},
+          {"detail", std::move(detail)}};
+}
+
+}  // namespace flashneuron

@@ -1,0 +1,169 @@
+#include "runner/run.h"
+
+#include <algorithm>
+#include <cstdlib>
+#include <filesystem>
+#include <functional>
+#include <istream>
+#include <iterator>
+#include <memory>
+#include <ostream>
+#include <sstream>
+#include <string>
+#include <system_error>
+#include <vector>
+
+#include "package/sha256.h"
+#include "runner/arguments.h"
+#include "runner/events.h"
+#include "telemetry/timer.h"
+
+namespace flashneuron {
+namespace {
+
+using Emit = std::function<void(const Json&)>;
+
+Result<std::vector<int32_t>> parse_ids(const std::string& text) {
+  std::istringstream words(text);
+  std::vector<int32_t> ids;
+  for (std::string word; words >> word;) {
+    char* end = nullptr;
+    const long id = std::strtol(word.c_str(), &end, 10);
+    if (*end != '\0' || id < 0 || id > INT32_MAX) {
+      return Status(StatusCode::kBadInput, "'" + word + "' on standard input is not a token id");
+    }
+    ids.push_back(static_cast<int32_t>(id));
+  }
+  return ids;
+}
+
+struct Loaded {
+  std::unique_ptr<Engine> engine;
+  std::unique_ptr<Session> session;
+};
+
+Result<Loaded> load(const Options& options, const Keys& sampling, const Emit& emit) {
+  const int64_t start_us = now_us();
+  FN_ASSIGN_OR_RETURN(std::unique_ptr<Engine> engine, Engine::load(options));
+  FN_ASSIGN_OR_RETURN(std::unique_ptr<Session> session, engine->new_session());
+  emit(ready_event(*engine, sampling, now_us() - start_us));
+  return Loaded{std::move(engine), std::move(session)};
+}
+
+Status hash(const Keys& keys, const Emit& emit) {
+  const std::string& path = keys.at("path");
+  FN_ASSIGN_OR_RETURN(const std::string sha256, sha256_file(path));
+  std::error_code error;
+  const uint64_t bytes = std::filesystem::file_size(path, error);
+  if (error) return {StatusCode::kIo, "cannot tell the size of " + path + ": " + error.message()};
+  emit(hash_event(path, bytes, sha256));
+  return {};
+}
+
+Status budget(const Keys& keys, const Emit& emit) {
+  FN_ASSIGN_OR_RETURN(const Options options, parse_options(keys));
+  FN_ASSIGN_OR_RETURN(const Budget budget, Engine::budget(options));
+  Json json = {{"event", "budget"}};
+  json.update(budget_json(budget));
+  emit(json);
+  return {};
+}
+
+// Keys of the sampling settings that were given, for the `ready` event.
+Keys sampling_of(const Keys& keys) {
+  Keys sampling;
+  for (const char* key : {"max_new_tokens", "ignore_eos", "temperature", "top_k", "top_p", "seed"}) {
+    if (const auto found = keys.find(key); found != keys.end()) sampling.insert(*found);
+  }
+  return sampling;
+}
+
+Status generate(const Keys& keys, std::istream& in, const Emit& emit) {
+  FN_ASSIGN_OR_RETURN(Options options, parse_options(keys));
+  FN_ASSIGN_OR_RETURN(const Sampling sampling, parse_sampling(keys));
+  const std::string text(std::istreambuf_iterator<char>(in), {});
+  FN_ASSIGN_OR_RETURN(const std::vector<int32_t> prompt, parse_ids(text));
+  if (prompt.empty()) return {StatusCode::kBadInput, "the prompt is empty; give token ids on standard input"};
+  options.expected_tokens = static_cast<int64_t>(prompt.size()) + sampling.max_new_tokens;
+  FN_ASSIGN_OR_RETURN(Loaded loaded, load(options, sampling_of(keys), emit));
+  const GenerationListener listener{
+      .on_prefill = [&](int64_t tokens, const Counters& counters) { emit(prefill_event(tokens, counters)); },
+      .on_token =
+          [&](const TokenEvent& token) {
+            emit(token_event(token));
+            return true;
+          }};
+  FN_ASSIGN_OR_RETURN(const Generation done, loaded.session->generate(prompt, sampling, listener));
+  emit(generation_event(done, read_process_memory(), loaded.engine->budget()));
+  return {};
+}
+
+Status score(const Keys& keys, std::istream& in, const Emit& emit) {
+  FN_ASSIGN_OR_RETURN(Options options, parse_options(keys));
+  std::vector<std::vector<int32_t>> sequences;
+  for (std::string line; std::getline(in, line);) {
+    FN_ASSIGN_OR_RETURN(std::vector<int32_t> ids, parse_ids(line));
+    if (ids.empty()) continue;
+    if (ids.size() < 2) return {StatusCode::kBadInput, "a sequence to score needs at least 2 tokens"};
+    options.expected_tokens = std::max(options.expected_tokens.value_or(0), static_cast<int64_t>(ids.size()));
+    sequences.push_back(std::move(ids));
+  }
+  if (sequences.empty()) return {StatusCode::kBadInput, "nothing to score; give one sequence of token ids a line"};
+  FN_ASSIGN_OR_RETURN(Loaded loaded, load(options, {}, emit));
+  Score total;
+  for (size_t index = 0; index < sequences.size(); ++index) {
+    FN_ASSIGN_OR_RETURN(const Score one, loaded.session->score(sequences[index]));
+    emit(score_event(static_cast<int64_t>(index), one));
+    total.nll += one.nll;
+    total.tokens += one.tokens;
+  }
+  Json json = {{"event", "result"},
+               {"tokens", total.tokens},
+               {"nll", total.nll},
+               {"decode_steps", loaded.session->decode_steps()}};
+  json.update(
+      totals_json(loaded.session->totals(), loaded.session->layers(), read_process_memory(), loaded.engine->budget()));
+  emit(json);
+  return {};
+}
+
+Status dispatch(const Arguments& arguments, std::istream& in, const Emit& emit) {
+  if (const auto version = arguments.keys.find("version");
+      version != arguments.keys.end() && version->second != FLASHNEURON_VERSION) {
+    return {StatusCode::kVersionMismatch, "the host tool is version " + version->second + ", this runner is " +
+                                              FLASHNEURON_VERSION + "; build and push the runner again"};
+  }
+  if (arguments.verb == "hash") return hash(arguments.keys, emit);
+  if (arguments.verb == "budget") return budget(arguments.keys, emit);
+  if (arguments.verb == "generate") return generate(arguments.keys, in, emit);
+  if (arguments.verb == "score") return score(arguments.keys, in, emit);
+  emit(version_event());
+  return {};
+}
+
+// A budget that is too small is explained by the whole table.
+Json detail_of(const Status& status, const Keys& keys) {
+  if (status.code() != StatusCode::kBudgetTooSmall) return Json::object();
+  const Result<Options> options = parse_options(keys);
+  if (!options.ok()) return Json::object();
+  const Result<Budget> budget = Engine::budget(options.value());
+  return budget.ok() ? budget_json(budget.value()) : Json::object();
+}
+
+}  // namespace
+
+int run_verb(std::span<const char* const> words, std::istream& in, std::ostream& out) {
+  bool started = false;  // past the refusals: an event of the work itself was printed
+  const Emit emit = [&](const Json& json) {
+    started = true;
+    out << json.dump(-1, ' ', false, Json::error_handler_t::replace) << std::endl;
+  };
+  const Result<Arguments> arguments = parse_arguments(words);
+  const Status status = arguments.ok() ? dispatch(arguments.value(), in, emit) : arguments.status();
+  if (status.ok()) return 0;
+  const int exit_status = started ? 1 : 2;
+  emit(error_event(status, arguments.ok() ? detail_of(status, arguments.value().keys) : Json::object()));
+  return exit_status;
+}
+
+}  // namespace flashneuron

@@ -1,0 +1,130 @@
+// The runner's protocol, through run_verb: what each verb refuses and prints. Runs on real packages are tested end to end
+// from Python.
+#include <gtest/gtest.h>
+
+#include <nlohmann/json.hpp>
+#include <sstream>
+#include <string>
+#include <vector>
+
+#include "runner/arguments.h"
+#include "runner/run.h"
+
+namespace flashneuron {
+namespace {
+
+struct Outcome {
+  int exit_status = 0;
+  std::vector<nlohmann::json> events;
+};
+
+Outcome run(const std::vector<const char*>& words, const std::string& input = "") {
+  std::istringstream in(input);
+  std::ostringstream out;
+  Outcome outcome;
+  outcome.exit_status = run_verb(words, in, out);
+  std::istringstream lines(out.str());
+  for (std::string line; std::getline(lines, line);) outcome.events.push_back(nlohmann::json::parse(line));
+  return outcome;
+}
+
+// Exactly one error event with this code, exit status 2, and all of `words` in its message.
+void expect_refused(const std::vector<const char*>& words, const std::string& code,
+                    const std::vector<std::string>& mentions, const std::string& input = "") {
+  const Outcome outcome = run(words, input);
+  EXPECT_EQ(outcome.exit_status, 2);
+  ASSERT_EQ(outcome.events.size(), 1u);
+  EXPECT_EQ(outcome.events[0]["event"], "error");
+  EXPECT_EQ(outcome.events[0]["code"], code);
+  const std::string message = outcome.events[0]["message"];
+  EXPECT_EQ(message.find('\n'), std::string::npos);
+  for (const std::string& mention : mentions) EXPECT_NE(message.find(mention), std::string::npos) << message;
+}
+
+std::string version() { return run({"version"}).events.at(0)["version"]; }
+
+TEST(Runner, TellsItsVersion) {
+  const Outcome outcome = run({"version"});
+  EXPECT_EQ(outcome.exit_status, 0);
+  ASSERT_EQ(outcome.events.size(), 1u);
+  EXPECT_EQ(outcome.events[0]["event"], "version");
+  EXPECT_GE(outcome.events[0]["page_bytes"], 4096);
+}
+
+TEST(Runner, RefusesMalformedCommandLines) {
+  expect_refused({}, "usage", {"verb"});
+  expect_refused({"dance"}, "usage", {"dance"});
+  expect_refused({"version", "loose"}, "usage", {"loose", "key=value"});
+  expect_refused({"version", "=x"}, "usage", {"=x"});
+  expect_refused({"hash", "version=1", "path=a", "path=b"}, "usage", {"path", "twice"});
+  expect_refused({"hash", "version=1"}, "usage", {"path"});
+  expect_refused({"hash", "path=a"}, "usage", {"version"});
+  expect_refused({"hash", "version=1", "path=a", "ram=5"}, "usage", {"ram"});
+}
+
+TEST(Runner, RefusesAnotherVersion) {
+  expect_refused({"hash", "version=0.0.0", "path=a"}, "version_mismatch", {"0.0.0", version()});
+  expect_refused({"version", "version=9.9.9"}, "version_mismatch", {"9.9.9"});
+}
+
+TEST(Runner, RefusesValuesByNameAndRange) {
+  const std::string own = "version=" + version();
+  const auto refused = [&](const char* setting, const std::vector<std::string>& mentions) {
+    expect_refused({"generate", own.c_str(), "package=nowhere", setting}, "usage", mentions, "1 2");
+  };
+  refused("window=0", {"window=0", "1"});
+  refused("ram=abc", {"ram=abc"});
+  refused("ram=0", {"ram=0"});
+  refused("ram=-5", {"ram=-5"});
+  refused("threads=0", {"threads=0"});
+  refused("threads=2x", {"threads=2x"});
+  refused("residency=all", {"naive, hybrid, cached"});
+  refused("predictor=best", {"none, lowrank, oracle"});
+  refused("layout=flat", {"bundled, split"});
+  refused("order=coactivation", {"none"});
+  refused("kv=int8", {"fp32, fp16"});
+  refused("backend=gpu", {"auto, xnnpack"});
+  refused("temperature=nan", {"temperature"});
+  refused("temperature=-1", {"temperature"});
+  refused("top_p=0", {"top_p"});
+  refused("top_p=1.5", {"top_p"});
+  refused("top_k=-1", {"top_k"});
+  refused("max_new_tokens=0", {"max_new_tokens"});
+  refused("ignore_eos=yes", {"0 or 1"});
+  refused("seed=-1", {"seed"});
+}
+
+TEST(Runner, RefusesBadInputBeforeItLooksForThePackage) {
+  const std::string own = "version=" + version();
+  expect_refused({"generate", own.c_str(), "package=nowhere"}, "bad_input", {"empty"}, "  \n");
+  expect_refused({"generate", own.c_str(), "package=nowhere"}, "bad_input", {"12a"}, "1 12a");
+  expect_refused({"generate", own.c_str(), "package=nowhere"}, "bad_input", {"-3"}, "-3");
+  expect_refused({"generate", own.c_str(), "package=nowhere"}, "bad_input", {"99999999999"}, "99999999999");
+  expect_refused({"score", own.c_str(), "package=nowhere"}, "bad_input", {"nothing to score"}, "\n\n");
+  expect_refused({"score", own.c_str(), "package=nowhere"}, "bad_input", {"at least 2"}, "5\n");
+  expect_refused({"generate", own.c_str(), "package=nowhere"}, "not_found", {"nowhere"}, "1 2");
+}
+
+TEST(Runner, HashesAFile) {
+  const std::string own = "version=" + version();
+  const Outcome outcome = run({"hash", own.c_str(), "path=/dev/null"});
+  if (outcome.exit_status != 0) {
+    EXPECT_EQ(outcome.events.at(0)["event"], "error");  // a device has no size: refused, not guessed
+  }
+  expect_refused({"hash", own.c_str(), "path=nowhere"}, "not_found", {"nowhere"});
+}
+
+TEST(Settings, SurviveARoundTrip) {
+  const Keys keys{{"ram", "1048576"},     {"residency", "hybrid"}, {"predictor", "oracle"}, {"window", "4"},
+                  {"layout", "split"},    {"order", "none"},       {"kv", "fp32"},          {"backend", "xnnpack"},
+                  {"threads", "3"},       {"io_threads", "9"},     {"context", "77"}};
+  const Result<Options> options = parse_options(keys);
+  ASSERT_TRUE(options.ok()) << options.status().message();
+  EXPECT_EQ(settings_of(options.value()), keys);
+  Keys automatic = keys;
+  automatic["window"] = "auto";
+  EXPECT_EQ(settings_of(parse_options(automatic).value()), automatic);
+}
+
+}  // namespace
+}  // namespace flashneuron
