@@ -25,6 +25,8 @@ class WindowPolicy {
   void reset();
 
  private:
+  bool in_window(uint32_t neuron) const;
+
   std::optional<uint32_t> window_;
   uint64_t now_ = 0;
   std::vector<uint64_t> last_used_;  // token number of the last selection, 0: never

@@ -1,0 +1,166 @@
+// One queue, `workers` threads that each take a request, read it whole, and put its completion on a second queue.
+//
+// Ownership of memory: a request's destination is written only by the worker that took it, between its taking and its
+// completion; the mutex orders both. Files are opened by the one thread that submits, and each queued read carries its
+// descriptor, so workers never look at the table of files.
+#include <sys/types.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <condition_variable>
+#include <deque>
+#include <map>
+#include <mutex>
+#include <system_error>
+#include <thread>
+#include <vector>
+
+#include "core/align.h"
+#include "flash/busy_meter.h"
+#include "flash/direct_file.h"
+#include "flash/flash_reader.h"
+
+namespace flashneuron {
+namespace {
+
+struct OpenFile {
+  std::string path;
+  DirectFile file;
+};
+
+struct QueuedRead {
+  ReadRequest request;
+  const OpenFile* file;  // stable for the reader's life
+  uint32_t block_bytes;
+};
+
+Status read_error(const QueuedRead& read, const std::string& what) {
+  return {StatusCode::kIo, read.file->path + ": reading " + std::to_string(read.request.length) + " bytes at " +
+                               std::to_string(read.request.offset) + ": " + what};
+}
+
+// Fills the destination up to the file's end. A direct read that comes back short goes on at the block that it broke
+// off in, because it may only start at one.
+Status read_whole(const QueuedRead& read) {
+  const ReadRequest& request = read.request;
+  const uint64_t file_bytes = read.file->file.bytes();
+  if (request.offset >= file_bytes || round_up(file_bytes, read.block_bytes) < request.offset + request.length) {
+    return read_error(read, "lies past the file's end at " + std::to_string(file_bytes));
+  }
+  const uint64_t wanted = std::min<uint64_t>(request.length, file_bytes - request.offset);
+  for (uint64_t done = 0;;) {
+    const ssize_t count = ::pread(read.file->file.descriptor(), request.destination + done, request.length - done,
+                                  static_cast<off_t>(request.offset + done));
+    if (count < 0 && errno == EINTR) continue;
+    if (count < 0) return read_error(read, std::generic_category().message(errno));
+    if (done + static_cast<uint64_t>(count) >= wanted) return {};
+    const uint64_t progress = round_down(static_cast<uint64_t>(count), read.block_bytes);
+    if (progress == 0) return read_error(read, "the file ends too early; it was cut while in use");
+    done += progress;
+  }
+}
+
+class PreadReader : public FlashReader {
+ public:
+  explicit PreadReader(const PreadReaderOptions& options) : direct_(options.direct) {
+    for (int worker = 0; worker < std::max(options.workers, 1); ++worker) {
+      workers_.emplace_back([this] { work(); });
+    }
+  }
+
+  ~PreadReader() override {
+    {
+      const std::lock_guard lock(mutex_);
+      stop_ = true;
+      queue_.clear();
+    }
+    queued_.notify_all();
+    for (std::thread& worker : workers_) worker.join();
+  }
+
+  Result<uint32_t> open(const std::string& path) override {
+    if (const auto found = numbers_.find(path); found != numbers_.end()) return found->second;
+    FN_ASSIGN_OR_RETURN(DirectFile file, DirectFile::open(path, direct_));
+    block_bytes_ = std::max(block_bytes_, file.block_bytes());
+    if (!buffered_reason_ && file.buffered_reason()) buffered_reason_ = path + ": " + *file.buffered_reason();
+    const auto number = static_cast<uint32_t>(files_.size());
+    files_.push_back({path, std::move(file)});
+    numbers_.emplace(path, number);
+    return number;
+  }
+
+  uint32_t block_bytes() const override { return block_bytes_; }
+
+  void submit(std::span<const ReadRequest> batch) override {
+    if (batch.empty()) return;
+    {
+      const std::lock_guard lock(mutex_);
+      busy_.start(batch.size(), BusyMeter::Clock::now());
+      for (const ReadRequest& request : batch) queue_.push_back({request, &files_[request.file], block_bytes_});
+    }
+    outstanding_ += batch.size();
+    batch.size() == 1 ? queued_.notify_one() : queued_.notify_all();
+  }
+
+  std::optional<ReadCompletion> wait() override {
+    if (outstanding_ == 0) return std::nullopt;
+    std::unique_lock lock(mutex_);
+    completed_.wait(lock, [this] { return !completions_.empty(); });
+    ReadCompletion completion = std::move(completions_.front());
+    completions_.pop_front();
+    --outstanding_;
+    return completion;
+  }
+
+  int64_t busy_us() const override {
+    const std::lock_guard lock(mutex_);
+    return busy_.busy_us(BusyMeter::Clock::now());
+  }
+
+  std::optional<std::string> buffered_reason() const override { return buffered_reason_; }
+
+ private:
+  void work() {
+    std::unique_lock lock(mutex_);
+    for (;;) {
+      queued_.wait(lock, [this] { return stop_ || !queue_.empty(); });
+      if (queue_.empty()) return;
+      const QueuedRead read = queue_.front();
+      queue_.pop_front();
+      lock.unlock();
+      Status status = read_whole(read);
+      lock.lock();
+      busy_.finish(BusyMeter::Clock::now());
+      completions_.push_back({read.request.tag, std::move(status)});
+      completed_.notify_one();
+    }
+  }
+
+  // Of the submitting thread alone.
+  const bool direct_;
+  uint32_t block_bytes_ = 4096;
+  std::optional<std::string> buffered_reason_;
+  std::deque<OpenFile> files_;  // a deque never moves its items
+  std::map<std::string, uint32_t> numbers_;
+  size_t outstanding_ = 0;  // submitted and not yet given out by wait()
+
+  // Guarded by `mutex_`.
+  mutable std::mutex mutex_;
+  std::condition_variable queued_;     // queue_ has grown, or stop_
+  std::condition_variable completed_;  // completions_ has grown
+  std::deque<QueuedRead> queue_;
+  std::deque<ReadCompletion> completions_;
+  BusyMeter busy_;
+  bool stop_ = false;
+
+  std::vector<std::thread> workers_;  // last: they use all of the above
+};
+
+}  // namespace
+
+std::unique_ptr<FlashReader> make_pread_reader(const PreadReaderOptions& options) {
+  return std::make_unique<PreadReader>(options);
+}
+
+}  // namespace flashneuron
