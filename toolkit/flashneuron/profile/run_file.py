@@ -1,0 +1,191 @@
+"""A run: what was measured, with everything that it depends on. One JSON file each, written whole or not at all.
+
+Names are the runner's (device_runtime/PROTOCOL.md); times are microseconds, sizes bytes.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from flashneuron.errors import InputError
+from flashneuron.package.atomic import atomic_write
+
+SCHEMA_MAJOR, SCHEMA_MINOR = 1, 0  # major: meaning or absence of a field; minor: a field more
+
+
+class _Record(BaseModel):
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+
+class Counters(_Record):
+    """Of one token, of one layer, or sums. selected = hits + misses."""
+
+    wall_us: int
+    io_us: int
+    stall_us: int
+    memory_us: int
+    predictor_us: int
+    attention_us: int
+    ffn_us: int
+    head_us: int = 0
+    bytes_wanted: int
+    bytes_read: int
+    requests: int
+    selected: int
+    hits: int
+    misses: int
+
+
+class TokenCounters(Counters):
+    index: int
+    id: int
+
+
+class LayerCounters(Counters):
+    window_union_mean: float
+    cache_rows: int
+
+
+class Role(_Record):
+    role: str
+    bytes: int
+
+
+class Budget(_Record):
+    roles: list[Role]
+    minimum_bytes: int
+    all_resident_bytes: int
+    ram_bytes: int | None = None
+
+
+class Ready(_Record):
+    settings: dict[str, Any]  # every runner key with the value in force
+    budget: Budget
+    load_us: int
+    direct_io: bool
+    direct_io_why: str | None = None
+    block_bytes: int
+    warnings: list[str] = []
+
+
+class Prefill(_Record):
+    tokens: int
+    wall_us: int
+    bytes_read: int
+    requests: int
+
+
+class Memory(_Record):
+    peak_rss_bytes: int
+    rss_anon_bytes: int
+    vm_swap_bytes: int
+    major_faults: int
+    ram_bytes: int | None = None
+
+
+class Result(_Record):
+    finish: str | None = None
+    token_ids: list[int] = []
+    tokens: int
+    totals: Counters
+    layers: list[LayerCounters]
+    memory: Memory
+
+
+class PackageRef(_Record):
+    name: str
+    sha256: str  # of manifest.json, which holds the hash of every other file
+    bytes: int
+    synthetic: bool = False
+
+
+class Workload(_Record):
+    source: str  # where the prompt is from, for people
+    prompt_ids: list[int]  # with the prefix
+    max_new_tokens: int
+
+
+class Run(_Record):
+    """`tokens` holds every generated token; one that the prefill gave selected no neurons and is not a decode step."""
+
+    schema_version: str = f"{SCHEMA_MAJOR}.{SCHEMA_MINOR}"
+    kind: Literal["flashneuron-run"] = "flashneuron-run"
+    started: str  # ISO 8601, UTC
+    device: str
+    repeat: int
+    ladder_step: str | None = None
+    package: PackageRef
+    workload: Workload
+    asked: dict[str, Any]  # settings as asked; what is in force is in ready
+    ready: Ready
+    prefill: Prefill
+    tokens: list[TokenCounters]
+    result: Result
+    conditions_before: dict[str, Any]
+    conditions_after: dict[str, Any]
+    versions: dict[str, str]
+
+    @property
+    def decoded(self) -> list[TokenCounters]:
+        return [token for token in self.tokens if token.selected > 0]
+
+    @property
+    def ram_bytes(self) -> int:
+        """The budget in force; without one everything is resident."""
+        return self.ready.budget.ram_bytes or self.ready.budget.all_resident_bytes
+
+    @property
+    def emulated(self) -> dict[str, Any] | None:
+        found = self.conditions_before.get("emulated")
+        return found if isinstance(found, dict) else None
+
+
+def write_run(run: Run, path: Path) -> None:
+    write_text_atomically(path, json.dumps(run.model_dump(mode="json"), indent=1) + "\n")
+
+
+def read_run(path: Path) -> Run:
+    """Raises InputError that names the file and its first defect."""
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise InputError(f"cannot read {path}: {error.strerror}") from None
+    except ValueError:
+        raise InputError(f"{path} is not JSON; a run is written by flashneuron profile") from None
+    if not isinstance(data, dict) or data.get("kind") != "flashneuron-run":
+        raise InputError(f"{path} is not a run; runs are written by flashneuron profile")
+    major = str(data.get("schema_version", "")).partition(".")[0]
+    if major != str(SCHEMA_MAJOR):
+        raise InputError(
+            f"{path} has run schema {data.get('schema_version')!r}, this flashneuron reads {SCHEMA_MAJOR}.x; "
+            "read it with the flashneuron that wrote it, or measure again"
+        )
+    try:
+        return Run.model_validate(data)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise InputError(f"{path} is damaged: {where}: {first['msg']}; measure it again") from None
+
+
+def find_runs(paths: list[Path]) -> list[Path]:
+    """Run files: the given files, and every *.json of the given folders. Raises InputError where there is none."""
+    found: list[Path] = []
+    for path in paths:
+        inside = sorted(path.glob("*.json")) if path.is_dir() else [path]
+        if not inside:
+            raise InputError(f"no runs in {path}; measure some: flashneuron profile PKG -o {path}")
+        found += [file for file in inside if file not in found]
+    return found
+
+
+def write_text_atomically(path: Path, text: str) -> None:
+    """All of the text or the old file. Raises InputError where the folder cannot take it."""
+    try:
+        atomic_write(path, text.encode())
+    except OSError as error:
+        raise InputError(f"cannot write {path}: {error.strerror}") from None

@@ -1,0 +1,167 @@
+"""The settings of a run: one table of names, values and help, for CLI flags, runner keys and JSON fields alike."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from flashneuron.errors import InputError
+from flashneuron.units import parse_bytes
+
+Value = int | float | str | bool
+
+
+@dataclass(frozen=True)
+class Setting:
+    """One option. `parse` turns its text into a value or raises ValueError with what was expected."""
+
+    name: str
+    metavar: str
+    help: str
+    parse: Callable[[str], Value]
+
+    @property
+    def flag(self) -> str:
+        return "--" + self.name.replace("_", "-")
+
+    def value(self, text: str) -> Value:
+        try:
+            return self.parse(text.strip())
+        except ValueError as error:
+            raise InputError(f"{self.flag} {text}: {error}") from None
+        except InputError as error:
+            raise InputError(f"{self.flag}: {error}") from None
+
+
+def _choice(*names: str) -> Callable[[str], Value]:
+    def parse(text: str) -> Value:
+        if text not in names:
+            raise ValueError(f"expected {' or '.join(names)}")
+        return text
+
+    return parse
+
+
+def _whole(low: int, high: int | None = None, word: str | None = None) -> Callable[[str], Value]:
+    upper, other = ("" if high is None else f" to {high}"), (f", or {word}" if word else "")
+
+    def parse(text: str) -> Value:
+        if word is not None and text == word:
+            return text
+        if not (text.isascii() and text.isdigit()) or int(text) < low or (high is not None and int(text) > high):
+            raise ValueError(f"expected a whole number from {low}{upper}{other}")
+        return int(text)
+
+    return parse
+
+
+def _real(accept: Callable[[float], bool], expected: str) -> Callable[[str], Value]:
+    def parse(text: str) -> Value:
+        try:
+            number = float(text)
+        except ValueError:
+            number = math.nan
+        if not (math.isfinite(number) and accept(number)):
+            raise ValueError(f"expected {expected}")
+        return number
+
+    return parse
+
+
+# What decides where bytes come from, in the order of help.
+RUNTIME = (
+    Setting(
+        "ram",
+        "SIZE",
+        "DRAM budget, for instance 512M or 3G (K, M, G: powers of 1024); default: all resident.",
+        parse_bytes,
+    ),
+    Setting(
+        "residency",
+        "naive|hybrid|cached",
+        "Read everything for every token, keep half of the package resident, or cache the neurons of the last tokens.",
+        _choice("naive", "hybrid", "cached"),
+    ),
+    Setting(
+        "predictor",
+        "none|lowrank|oracle",
+        "Which neurons a token computes: all, the predicted, or exactly the active ones.",
+        _choice("none", "lowrank", "oracle"),
+    ),
+    Setting(
+        "window",
+        "N|auto",
+        "Keep the neurons of the last N tokens; auto: as many tokens as the budget holds.",
+        _whole(1, word="auto"),
+    ),
+    Setting("layout", "bundled|split", "Up row and down column in one record, or apart.", _choice("bundled", "split")),
+    Setting("order", "none", "Order of the neurons on flash.", _choice("none")),
+    Setting("kv", "fp32|fp16", "Element of the KV cache.", _choice("fp32", "fp16")),
+    Setting("backend", "auto|xnnpack", "Which attention programs to use.", _choice("auto", "xnnpack")),
+    Setting("threads", "N", "Compute threads.", _whole(1, 256)),
+    Setting("io_threads", "N", "Threads that read from flash.", _whole(1, 256)),
+)
+CONTEXT = Setting("context", "N", "Tokens that the KV cache holds; default: prompt + new tokens.", _whole(1))
+MAX_NEW_TOKENS = Setting("max_new_tokens", "N", "Tokens to generate.", _whole(1))
+SAMPLING = (
+    Setting("temperature", "T", "Sampling temperature; 0 is greedy.", _real(lambda t: t >= 0, "a number from 0")),
+    Setting("top_k", "N", "Sample among the N likeliest tokens; 0 is off.", _whole(0, 2**31 - 1)),
+    Setting(
+        "top_p",
+        "P",
+        "Sample among the likeliest tokens that together reach probability P; 1 is off.",
+        _real(lambda p: 0 < p <= 1, "a number over 0, up to 1"),
+    ),
+    Setting("seed", "N", "Seed of the sampler.", _whole(0, 2**64 - 1)),
+)
+_ALL = {setting.name: setting for setting in (*RUNTIME, CONTEXT, MAX_NEW_TOKENS, *SAMPLING)}
+
+
+@dataclass(frozen=True)
+class RunSettings:
+    """What was asked for; None leaves the choice to the runner, whose `ready` event says what is in force."""
+
+    ram: int | None = None  # bytes
+    residency: str | None = None
+    predictor: str | None = None
+    window: int | str | None = None  # tokens, or "auto"
+    layout: str | None = None
+    order: str | None = None
+    kv: str | None = None
+    backend: str | None = None
+    threads: int | None = None
+    io_threads: int | None = None
+    context: int | None = None  # tokens
+    max_new_tokens: int | None = None
+    ignore_eos: bool | None = None
+    temperature: float | None = None
+    top_k: int | None = None
+    top_p: float | None = None
+    seed: int | None = None
+
+    @classmethod
+    def parse(cls, texts: Mapping[str, str | bool | None]) -> RunSettings:
+        """Settings from the texts of options; absent and None stay open. Raises InputError naming the option."""
+        values: dict[str, Any] = {}
+        for name, text in texts.items():
+            values[name] = _ALL[name].value(text) if isinstance(text, str) else text
+        return cls(**values)
+
+    def asked(self) -> dict[str, Value]:
+        """Only what was asked for, by name."""
+        return {name: value for name, value in asdict(self).items() if value is not None}
+
+    def of_runtime(self) -> RunSettings:
+        """Without what only generating takes: length and sampling."""
+        names = {setting.name for setting in (*RUNTIME, CONTEXT)}
+        return RunSettings(**{name: value for name, value in asdict(self).items() if name in names})
+
+    def to_keys(self) -> dict[str, str]:
+        """The runner's keys (PROTOCOL.md)."""
+        return {name: _key_text(value) for name, value in self.asked().items()}
+
+
+def _key_text(value: Value) -> str:
+    return str(int(value)) if isinstance(value, bool) else repr(value) if isinstance(value, float) else str(value)

@@ -1,0 +1,190 @@
+"""Numbers out of runs. Pure: medians, quartiles, shares, and which runs measure the same thing.
+
+Latency of a point is the median of its decoded tokens over all repeats, with the quartiles of the same tokens; parts of
+a token (breakdown, bytes, requests) are means over those tokens, so that parts add up. Prefill counts in none of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from flashneuron.profile.ladder import LADDER
+from flashneuron.profile.run_file import Counters, Run, TokenCounters
+
+PHASES = ("stall", "memory", "predictor", "attention", "ffn", "head")  # fields X_us of Counters; the rest is "other"
+PARTS = (*PHASES, "other")
+COMPUTE = ("predictor", "attention", "ffn", "head")
+_NOT_FACTS = {"package", "store", "version", "ram", "max_new_tokens", "context", "ignore_eos"}
+
+
+@dataclass(frozen=True)
+class Spread:
+    """Median and quartiles of `count` values."""
+
+    median: float
+    low: float
+    high: float
+    count: int
+
+
+@dataclass(frozen=True)
+class Decode:
+    """What decoding cost per token; times in microseconds."""
+
+    latency_us: Spread
+    tokens_per_s: float
+    bytes_read: float
+    bytes_spread: Spread
+    bytes_wanted: float
+    requests: float
+    io_us: float
+    parts_us: dict[str, float]  # by PARTS; their sum is the mean wall time
+    hit_rate: float | None  # None where no neuron was selected
+
+    @property
+    def compute_us(self) -> float:
+        return sum(self.parts_us[name] for name in COMPUTE)
+
+
+@dataclass(frozen=True)
+class Point:
+    """All repeats of one thing under one budget."""
+
+    facts: dict[str, str]  # everything that it depends on, but for the budget
+    ladder_step: str | None
+    ram_bytes: int
+    runs: tuple[Run, ...]
+    decode: Decode
+    run_medians_us: tuple[float, ...]
+    layer_hit_rates: tuple[float, ...]
+    peak_rss_bytes: int  # the largest of the repeats
+
+
+def spread(values: Iterable[float]) -> Spread:
+    """Precondition: at least one value. Quartiles by linear interpolation."""
+    data = np.fromiter(values, dtype=np.float64)
+    low, median, high = np.percentile(data, [25, 50, 75])
+    return Spread(float(median), float(low), float(high), data.size)
+
+
+def parts_us(tokens: Sequence[Counters]) -> dict[str, float]:
+    """Mean time of a token by part. "other" is what no counter claims, never below 0."""
+    parts = {name: _mean(getattr(token, f"{name}_us") for token in tokens) for name in PHASES}
+    parts["other"] = max(0.0, _mean(token.wall_us for token in tokens) - sum(parts.values()))
+    return parts
+
+
+def hit_rate(counters: Iterable[Counters]) -> float | None:
+    found = [(counter.hits, counter.selected) for counter in counters]
+    selected = sum(s for _, s in found)
+    return sum(h for h, _ in found) / selected if selected else None
+
+
+def decode(tokens: Sequence[TokenCounters]) -> Decode | None:
+    """None where no token was decoded (a single new token comes from the prefill)."""
+    if not tokens:
+        return None
+    wall = sum(token.wall_us for token in tokens)
+    return Decode(
+        latency_us=spread(token.wall_us for token in tokens),
+        tokens_per_s=len(tokens) * 1e6 / wall if wall else 0.0,
+        bytes_read=_mean(token.bytes_read for token in tokens),
+        bytes_spread=spread(token.bytes_read for token in tokens),
+        bytes_wanted=_mean(token.bytes_wanted for token in tokens),
+        requests=_mean(token.requests for token in tokens),
+        io_us=_mean(token.io_us for token in tokens),
+        parts_us=parts_us(tokens),
+        hit_rate=hit_rate(tokens),
+    )
+
+
+def facts(run: Run) -> dict[str, str]:
+    """What two runs must share to measure the same thing. A window that was left open is "auto" at every budget."""
+    in_force = {**run.ready.settings, "window": run.asked.get("window", "auto")}
+    settings = {name: _word(value) for name, value in in_force.items() if name not in _NOT_FACTS}
+    emulated = run.emulated
+    return {
+        "package": f"{run.package.name} ({run.package.sha256[:8]})",
+        "device": f"emulated phone: {emulated.get('profile')}" if emulated else run.device,
+        **({"limits": limits_text(emulated)} if emulated else {}),
+        "prompt": f"{run.workload.source}, {len(run.workload.prompt_ids)} tokens",
+        "new tokens": str(run.workload.max_new_tokens),
+        **settings,
+        "direct_io": "on" if run.ready.direct_io else "off",
+        "flashneuron": run.versions.get("flashneuron", "unknown"),
+    }
+
+
+def limits_text(emulated: dict[str, Any]) -> str:
+    """ "enforced: …; not enforced: …" from the limits of an emulated phone, or that it tells none."""
+    limits = [limit for limit in emulated.get("limits", []) if isinstance(limit, dict)]
+    parts = []
+    for held, title in ((True, "enforced"), (False, "not enforced")):
+        words = [_limit(limit) for limit in limits if bool(limit.get("enforced")) is held]
+        parts += [f"{title}: {', '.join(words)}"] if words else []
+    return "; ".join(parts) or "it tells of no limits"
+
+
+def points(runs: Sequence[Run]) -> list[Point]:
+    """Runs of the same thing together, by budget; a ladder's after them, step by step. Without decoded tokens: none."""
+    groups: dict[Any, list[Run]] = {}
+    for run in runs:
+        key = (run.ladder_step, run.ram_bytes, tuple(facts(run).items()))
+        groups.setdefault(key, []).append(run)
+    found = [_point(group) for group in groups.values() if all(run.decoded for run in group)]
+    order = {name: number for number, name in enumerate((None, *(step.name for step in LADDER)))}
+    return sorted(found, key=lambda point: (order.get(point.ladder_step, len(order)), point.ram_bytes))
+
+
+def differing(found: Sequence[Point]) -> list[str]:
+    """Facts that are not the same for all points, in their order."""
+    names = dict.fromkeys(name for point in found for name in point.facts)
+    return [name for name in names if len({point.facts.get(name) for point in found}) > 1]
+
+
+def lines(found: Sequence[Point]) -> dict[str, list[Point]]:
+    """Points that differ in nothing but the budget, by a label of what tells the lines apart ("" for a single line)."""
+    names = differing(found)
+    grouped: dict[str, list[Point]] = {}
+    for point in found:
+        label = ", ".join(f"{name} {point.facts.get(name, '–')}" for name in names)
+        grouped.setdefault(label, []).append(point)
+    return grouped
+
+
+def _point(group: Sequence[Run]) -> Point:
+    first = group[0]
+    measured = decode([token for run in group for token in run.decoded])
+    assert measured is not None, "points() drops runs without decoded tokens"
+    layers = zip(*(run.result.layers for run in group), strict=False)
+    return Point(
+        facts=facts(first),
+        ladder_step=first.ladder_step,
+        ram_bytes=first.ram_bytes,
+        runs=tuple(group),
+        decode=measured,
+        run_medians_us=tuple(spread(t.wall_us for t in run.decoded).median for run in group),
+        layer_hit_rates=tuple(hit_rate(layer) or 0.0 for layer in layers),
+        peak_rss_bytes=max(run.result.memory.peak_rss_bytes for run in group),
+    )
+
+
+def _limit(limit: dict[str, Any]) -> str:
+    why = f" ({limit['why']})" if limit.get("why") else ""
+    return f"{limit.get('name', 'limit')} {limit.get('value', '')}".strip() + why
+
+
+def _mean(values: Iterable[float]) -> float:
+    return float(np.mean(np.fromiter(values, dtype=np.float64)))
+
+
+def _word(value: Any) -> str:
+    return (
+        {True: "on", False: "off", None: "none"}.get(value, str(value))
+        if isinstance(value, bool | None)
+        else str(value)
+    )

@@ -1,0 +1,112 @@
+"""Points as rows of words: one table of budgets, one of the ladder. Used on the terminal, in Markdown and in HTML."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from flashneuron.report.metrics import Point, Spread, differing
+from flashneuron.units import format_bytes
+
+
+@dataclass(frozen=True)
+class Table:
+    headings: tuple[str, ...]
+    rows: Sequence[tuple[str, ...]]
+    note: str
+
+
+def milliseconds(us: float) -> str:
+    """Three significant digits."""
+    ms = us / 1e3
+    return f"{ms:.0f}" if ms >= 100 else f"{ms:.1f}" if ms >= 10 else f"{ms:.2f}"
+
+
+def quartiles(spread: Spread) -> str:
+    return f"{milliseconds(spread.median)} [{milliseconds(spread.low)}–{milliseconds(spread.high)}]"
+
+
+def budget_rows(points: Sequence[Point]) -> Table:
+    """One row a budget and setting."""
+    names = differing(points)
+    rows = []
+    for point in points:
+        cost, all_resident = point.decode, point.runs[0].ready.budget.all_resident_bytes
+        rows.append(
+            (
+                format_bytes(point.ram_bytes),
+                f"{point.ram_bytes / all_resident:.0%}",
+                format_bytes(point.peak_rss_bytes),
+                *(point.facts.get(name, "–") for name in names),
+                f"{cost.tokens_per_s:.1f}",
+                quartiles(cost.latency_us),
+                format_bytes(cost.bytes_read),
+                f"{cost.requests:.1f}",
+                "–" if cost.hit_rate is None else f"{cost.hit_rate:.1%}",
+                milliseconds(cost.parts_us["stall"]),
+                f"{len(point.runs)} × {len(point.runs[0].decoded)}",
+            )
+        )
+    headings = (
+        "RAM budget",
+        "of all resident",
+        "peak RSS",
+        *names,
+        "tokens/s",
+        "ms/token",
+        "read/token",
+        "reads/token",
+    )
+    note = (
+        "ms/token: median [quartiles] of decoded tokens over all runs; the other columns are means, peak RSS a maximum."
+    )
+    return Table((*headings, "hits", "stall ms", "runs × tokens"), rows, note)
+
+
+def ladder_rows(points: Sequence[Point]) -> Table:
+    """The paper's steps, each with its ratio to the one before at the same budget that was asked for."""
+    rows = []
+    before: dict[object, Point] = {}
+    for point in points:
+        cost, asked = point.decode, point.runs[0].asked.get("ram")
+        last = before.get(asked)
+        rows.append(
+            (
+                point.ladder_step or "–",
+                format_bytes(asked) if asked else "all resident",
+                format_bytes(cost.bytes_read),
+                _ratio(cost.bytes_read, last.decode.bytes_read if last else None),
+                f"{cost.requests:.1f}",
+                _ratio(cost.requests, last.decode.requests if last else None),
+                milliseconds(cost.io_us),
+                milliseconds(cost.parts_us["memory"]),
+                milliseconds(cost.compute_us),
+                quartiles(cost.latency_us),
+                _ratio(cost.latency_us.median, last.decode.latency_us.median if last else None),
+                format_bytes(point.peak_rss_bytes),
+                f"{len(point.runs)} × {len(point.runs[0].decoded)}",
+            )
+        )
+        before[asked] = point
+    headings = (
+        "step",
+        "RAM",
+        "read/token",
+        "×",
+        "reads/token",
+        "×",
+        "I/O ms",
+        "memory ms",
+        "compute ms",
+        "total ms",
+        "×",
+    )
+    note = (
+        "× is the ratio to the step before. total: median [quartiles] of decoded tokens over all runs; other times are "
+        "means, I/O is time with a read outstanding and overlaps compute. DRAM: peak RSS of the process."
+    )
+    return Table((*headings, "DRAM", "runs × tokens"), rows, note)
+
+
+def _ratio(now: float, before: float | None) -> str:
+    return "" if not before else f"{now / before:.2f}"
