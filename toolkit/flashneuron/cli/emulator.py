@@ -1,0 +1,58 @@
+"""flashneuron emulator: an emulated phone on this machine."""
+
+from __future__ import annotations
+
+import click
+
+from flashneuron.cli.progress import make_progress
+from flashneuron.device.phones import RunningPhone, running_phones
+from flashneuron.emulator.phone import start_phone, stop_phone
+from flashneuron.emulator.profiles import DEFAULT_PROFILE, load_profile, profile_names
+from flashneuron.errors import InputError
+
+
+@click.group("emulator")
+def command() -> None:
+    """A phone on 127.0.0.1: Android's real adbd, with the RAM and the flash limits of a device profile."""
+
+
+@command.command()
+@click.option("--profile", default=DEFAULT_PROFILE, show_default=True, type=click.Choice(profile_names()))
+@click.option("--port", type=int, help="Port on 127.0.0.1; default: the first free one from 5038.")
+def start(profile: str, port: int | None) -> None:
+    """Start a phone. Needs root and Debian 12 or 13; the first start fetches 35 MB."""
+    phone = start_phone(profile, make_progress(), port)
+    facts = load_profile(profile)
+    click.echo(f"{phone.name}: {facts.title}, emulated, at {phone.device} (--device {phone.device})")
+    click.echo(f"  figures of {facts.figures.date}: {facts.figures.source}; derived: {facts.figures.derived}")
+    _show_limits(phone)
+
+
+@command.command()
+@click.argument("name", required=False)
+@click.option("--all", "every", is_flag=True, help="Stop every phone.")
+@click.option("--wipe", is_flag=True, help="Also erase the phone's flash.")
+def stop(name: str | None, every: bool, wipe: bool) -> None:
+    """Stop the phone NAME, or the only one that runs."""
+    names = [phone.name for phone in running_phones()]
+    if name and every:
+        raise InputError("give a phone's name or --all, not both")
+    if not every and not name and len(names) != 1:
+        raise InputError(f"name the phone to stop, or --all; running: {', '.join(names) or 'none'}")
+    for each in [name] if name else names:
+        stop_phone(each, wipe)
+        click.echo(f"{each} stopped")
+
+
+@command.command("list")
+def list_phones() -> None:
+    """The phones that run, and which of their limits are enforced."""
+    for phone in running_phones():
+        click.echo(f"{phone.name}: profile {phone.profile}, at {phone.device}, process {phone.pid}")
+        _show_limits(phone)
+
+
+def _show_limits(phone: RunningPhone) -> None:
+    for limit in phone.limits:
+        state = "enforced" if limit["enforced"] else "NOT enforced"
+        click.echo(f"  {limit['name']} {limit['value']}: {state} ({limit['note']})")

@@ -1,0 +1,33 @@
+#!/system/bin/sh
+# dumpsys battery|thermalservice, in the form that Android 13 and 14 print: a full battery, on USB, nothing throttled.
+case $1 in
+battery) cat <<END
+Current Battery Service state:
+  AC powered: false
+  USB powered: true
+  Wireless powered: false
+  Dock powered: false
+  status: 5
+  health: 2
+  present: true
+  level: 100
+  scale: 100
+  voltage: 4400
+  temperature: 250
+  technology: Li-ion
+END
+	;;
+thermalservice) cat <<END
+IsStatusOverride: false
+ThermalEventListeners:
+	callbacks: 0
+Thermal Status: 0
+Cached temperatures:
+HAL Ready: true
+Current temperatures from HAL:
+	Temperature{mValue=25.0, mType=2, mName=battery, mStatus=0}
+Current cooling devices from HAL:
+END
+	;;
+*) echo "Can't find service: $1" ;;
+esac

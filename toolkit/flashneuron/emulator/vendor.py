@@ -1,0 +1,47 @@
+"""The phone's /vendor: what its stubs, its /proc/meminfo and flashneuron read about it."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import shutil
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from flashneuron.device.info import EMULATED_FACTS
+from flashneuron.emulator.profiles import Profile
+
+
+def write_vendor(folder: Path, profile: Profile, limits: list[dict[str, Any]]) -> None:
+    """Makes `folder` anew; the phone mounts it read-only at /vendor."""
+    shutil.rmtree(folder, ignore_errors=True)
+    (folder / "properties").mkdir(parents=True)
+    for name, value in {**profile.properties, "ro.product.cpu.abi": platform.machine()}.items():
+        (folder / "properties" / name).write_text(value + "\n")
+    (folder / "meminfo").write_text(render_meminfo(profile))
+    facts = folder / PurePosixPath(EMULATED_FACTS).relative_to("/vendor")
+    facts.parent.mkdir()
+    facts.write_text(json.dumps(emulated_facts(profile, limits), indent=1) + "\n")
+
+
+def render_meminfo(profile: Profile) -> str:
+    """The memory that the profile's phone shows to a program; the RAM cap holds it to the available part."""
+    rows = {"MemTotal": profile.ram_bytes, "MemFree": profile.available_ram_bytes // 4}
+    rows |= {"MemAvailable": profile.available_ram_bytes, "SwapTotal": 0, "SwapFree": 0}
+    return "".join(f"{name + ':':<15} {size // 1024:>8} kB\n" for name, size in rows.items())
+
+
+def emulated_facts(profile: Profile, limits: list[dict[str, Any]]) -> dict[str, Any]:
+    """What is imitated and what is not; part of the conditions of every number measured on this phone."""
+    return {
+        "profile": profile.name,
+        "title": profile.title,
+        "figures": profile.figures.model_dump(),
+        "limits": limits,
+        "not_imitated": [
+            f"ABI: {platform.machine()} instead of {profile.abi}",
+            f"cores: this machine's {os.cpu_count()} instead of {profile.cores}, at their own speed",
+            "heat, battery and other apps; meminfo shows the profile's figures, not what is in use",
+        ],
+    }
