@@ -1,0 +1,138 @@
+// Attention by ExecuTorch. Weights are packed once, at load; activations of all programs share one arena; outputs go to
+// buffers here and are copied out, so that a caller's residual_out may be its residual.
+#include <algorithm>
+#include <utility>
+#include <vector>
+
+#include "attention/attention_program.h"
+#include "attention/executorch_program.h"
+#include "attention/executorch_threads.h"
+
+namespace flashneuron {
+namespace {
+
+using executorch::aten::ScalarType;
+
+int32_t size(uint32_t value) { return static_cast<int32_t>(value); }
+
+TensorView floats(uint32_t rows, uint32_t columns, const float* data) {
+  // ExecuTorch has no read-only tensors; programs do not write to their inputs.
+  return {ScalarType::Float, {size(rows), size(columns)}, const_cast<float*>(data)};
+}
+
+class ExecutorchAttention final : public AttentionProgram {
+ public:
+  ExecutorchAttention(const ModelFacts& model, uint32_t max_chunk)
+      : model_(model),
+        max_chunk_(max_chunk),
+        residual_(size_t{max_chunk} * model.hidden_size),
+        ffn_input_(residual_.size()),
+        k_(size_t{max_chunk} * model.kv_size()),
+        v_(k_.size()),
+        logits_(model.vocab_size) {}
+
+  Status load(const Package& package, const AttentionFacts& facts);
+
+  uint32_t max_chunk() const override { return max_chunk_; }
+  Status layer(uint32_t layer, uint32_t position, uint32_t tokens, const float* residual, const float* ffn_out,
+               KvCache& kv, float* residual_out, float* ffn_input) override;
+  Status head(const float* residual, const float* ffn_out, std::span<float> logits) override;
+
+ private:
+  std::vector<TensorView> layer_inputs(uint32_t tokens, uint32_t rows, uint32_t row_bytes) const;
+
+  const ModelFacts model_;
+  const uint32_t max_chunk_;
+  ActivationArena arena_;
+  std::vector<float> residual_;   // [max_chunk, hidden]
+  std::vector<float> ffn_input_;  // [max_chunk, hidden]
+  std::vector<float> k_;          // [max_chunk, kv]
+  std::vector<float> v_;          // [max_chunk, kv]
+  std::vector<float> logits_;     // [vocab]
+  std::vector<std::unique_ptr<ExecutorchProgram>> layers_;
+  std::unique_ptr<ExecutorchProgram> head_;
+};
+
+// Inputs of a layer program without their data.
+std::vector<TensorView> ExecutorchAttention::layer_inputs(uint32_t tokens, uint32_t rows, uint32_t row_bytes) const {
+  const TensorView hidden = floats(tokens, model_.hidden_size, nullptr);
+  const TensorView cache{ScalarType::Byte, {size(rows), size(row_bytes)}, nullptr};
+  return {hidden, hidden, cache, cache, {ScalarType::Long, {1}, nullptr}};
+}
+
+Status ExecutorchAttention::load(const Package& package, const AttentionFacts& facts) {
+  const TensorView hidden = floats(1, model_.hidden_size, nullptr);
+  const std::vector<TensorView> layer_outputs{floats(max_chunk_, model_.hidden_size, residual_.data()),
+                                              floats(max_chunk_, model_.hidden_size, ffn_input_.data()),
+                                              floats(max_chunk_, model_.kv_size(), k_.data()),
+                                              floats(max_chunk_, model_.kv_size(), v_.data())};
+  const std::vector<TensorView> head_outputs{floats(1, model_.vocab_size, logits_.data())};
+
+  auto open = [&](const std::string& name, const std::vector<TensorView>& inputs,
+                  const std::vector<TensorView>& outputs) -> Result<std::unique_ptr<ExecutorchProgram>> {
+    FN_ASSIGN_OR_RETURN(auto program, ExecutorchProgram::open(package.path_of(name), name));
+    FN_RETURN_IF_ERROR(program->check_interface(inputs, outputs));
+    FN_ASSIGN_OR_RETURN(const auto planned_bytes, program->planned_bytes());
+    arena_.reserve(planned_bytes);
+    return program;
+  };
+  for (const std::string& name : facts.layers) {
+    FN_ASSIGN_OR_RETURN(auto program,
+                        open(name, layer_inputs(max_chunk_, model_.max_context, 4 * model_.kv_size()), layer_outputs));
+    layers_.push_back(std::move(program));
+  }
+  FN_ASSIGN_OR_RETURN(head_, open(facts.head, {hidden, hidden}, head_outputs));
+
+  FN_RETURN_IF_ERROR(arena_.allocate());
+  FN_RETURN_IF_ERROR(head_->load(arena_, head_outputs));  // the largest first: loading needs its weights twice
+  for (const auto& program : layers_) FN_RETURN_IF_ERROR(program->load(arena_, layer_outputs));
+  return {};
+}
+
+Status ExecutorchAttention::layer(uint32_t layer, uint32_t position, uint32_t tokens, const float* residual,
+                                  const float* ffn_out, KvCache& kv, float* residual_out, float* ffn_input) {
+  if (layer >= layers_.size() || tokens == 0 || tokens > max_chunk_ || position + tokens > kv.capacity()) {
+    return {StatusCode::kInternal, "attention layer " + std::to_string(layer) + ": " + std::to_string(tokens) +
+                                       " tokens at position " + std::to_string(position) + " do not fit"};
+  }
+  int64_t first = position;
+  std::vector<TensorView> inputs = layer_inputs(tokens, kv.capacity(), kv.row_bytes());
+  inputs[0].data = const_cast<float*>(residual);
+  inputs[1].data = const_cast<float*>(ffn_out);
+  inputs[2].data = kv.keys(layer);
+  inputs[3].data = kv.values(layer);
+  inputs[4].data = &first;
+  FN_RETURN_IF_ERROR(layers_[layer]->run(inputs));
+  kv.append(layer, position, tokens, k_.data(), v_.data());
+  const size_t count = size_t{tokens} * model_.hidden_size;
+  std::copy_n(residual_.begin(), count, residual_out);
+  std::copy_n(ffn_input_.begin(), count, ffn_input);
+  return {};
+}
+
+Status ExecutorchAttention::head(const float* residual, const float* ffn_out, std::span<float> logits) {
+  if (logits.size() != logits_.size()) return {StatusCode::kInternal, "head: room for logits has another size"};
+  const std::vector<TensorView> inputs{floats(1, model_.hidden_size, residual), floats(1, model_.hidden_size, ffn_out)};
+  FN_RETURN_IF_ERROR(head_->run(inputs));
+  std::copy(logits_.begin(), logits_.end(), logits.begin());
+  return {};
+}
+
+}  // namespace
+
+AttentionEstimate estimate_executorch_attention(const Package& package, const AttentionFacts& facts) {
+  AttentionEstimate estimate;
+  for (const std::string& name : facts.layers) estimate.attention_bytes += package.bytes_of(name);
+  estimate.head_bytes = package.bytes_of(facts.head);
+  return estimate;
+}
+
+Result<std::unique_ptr<AttentionProgram>> load_executorch_attention(const Package& package, const AttentionFacts& facts,
+                                                                    int threads) {
+  set_executorch_threads(threads);
+  auto attention = std::make_unique<ExecutorchAttention>(package.manifest().model, facts.max_chunk);
+  FN_RETURN_IF_ERROR(attention->load(package, facts));
+  return std::unique_ptr<AttentionProgram>(std::move(attention));
+}
+
+}  // namespace flashneuron

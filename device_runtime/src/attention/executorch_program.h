@@ -1,0 +1,77 @@
+// One .pte file with one method, `forward`: opened, loaded over shared activation memory, run. What ExecuTorch's Module
+// does, but all programs of a model run in one arena and write their outputs where the caller says.
+#pragma once
+
+#include <executorch/extension/data_loader/file_data_loader.h>
+#include <executorch/extension/memory_allocator/malloc_memory_allocator.h>
+#include <executorch/runtime/executor/program.h>
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "core/aligned_buffer.h"
+#include "flashneuron/status.h"
+
+namespace flashneuron {
+
+// A contiguous tensor in the caller's memory.
+struct TensorView {
+  executorch::aten::ScalarType type = executorch::aten::ScalarType::Float;
+  std::vector<int32_t> sizes;
+  void* data = nullptr;
+};
+
+// What programs use while they run, one after the other: planned activations, and kernels' scratch.
+class ActivationArena {
+ public:
+  // Room for a program that plans these sizes. Precondition: before allocate().
+  void reserve(std::span<const uint64_t> planned_bytes);
+  // Error: kOutOfMemory.
+  Status allocate();
+  executorch::runtime::HierarchicalAllocator& planned() { return *planned_; }
+  executorch::runtime::MemoryAllocator& scratch() { return scratch_; }
+
+ private:
+  std::vector<uint64_t> bytes_;
+  std::vector<AlignedBuffer> buffers_;
+  std::vector<executorch::runtime::Span<uint8_t>> spans_;
+  std::unique_ptr<executorch::runtime::HierarchicalAllocator> planned_;
+  executorch::extension::MallocMemoryAllocator scratch_;
+};
+
+// Errors of all calls name the file: kCorrupt, kUnsupported (an operator or backend that this runtime lacks),
+// kOutOfMemory, kInternal.
+class ExecutorchProgram {
+ public:
+  // Reads the program without its weights. `name` is for messages.
+  static Result<std::unique_ptr<ExecutorchProgram>> open(const std::string& path, const std::string& name);
+
+  // Refuses (kCorrupt) a program whose inputs and outputs are not these, sizes being the largest it takes.
+  Status check_interface(std::span<const TensorView> inputs, std::span<const TensorView> outputs) const;
+  Result<std::vector<uint64_t>> planned_bytes() const;
+
+  // Reads the weights and packs them for the backend. `arena` (allocated) must outlive this object; programs that share
+  // it may not run at the same time. `outputs` are of the largest sizes, and memory of every later run().
+  Status load(ActivationArena& arena, std::span<const TensorView> outputs);
+  // Inputs may be smaller than the largest in their dynamic dimensions. Outputs must not overlap inputs.
+  Status run(std::span<const TensorView> inputs);
+
+ private:
+  ExecutorchProgram(std::string name, executorch::extension::FileDataLoader loader)
+      : name_(std::move(name)), loader_(std::move(loader)) {}
+  Status failed(executorch::runtime::Error error, const std::string& doing) const;
+
+  // In this order: each refers to those before it.
+  std::string name_;
+  executorch::extension::FileDataLoader loader_;
+  std::optional<executorch::runtime::Program> program_;
+  executorch::extension::MallocMemoryAllocator method_memory_;
+  std::optional<executorch::runtime::MemoryManager> memory_;
+  std::optional<executorch::runtime::Method> method_;
+};
+
+}  // namespace flashneuron
