@@ -57,6 +57,11 @@ def test_a_clean_tree_passes(tree: Path) -> None:
             "units.py:1: units must not import package",
         ),
         ("toolkit/flashneuron/device/a.py", "from .b import c\n", "device/a.py:1: device must not import (a relative"),
+        (
+            "toolkit/flashneuron/device/a.py",
+            "from flashneuron.emulator import x, y\n",
+            "a.py:1: device must not import",
+        ),
         ("toolkit/flashneuron/helpers/a.py", "", "'helpers' is no part of flashneuron"),
         ("device_runtime/src/core/a.h", '#include "package/package.h"\n', "a.h:1: core must not include package/"),
         ("device_runtime/src/flash/a.cc", '// x\n#include "cache/c.h"\n', "a.cc:2: flash must not include cache/"),
