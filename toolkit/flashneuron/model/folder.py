@@ -22,6 +22,7 @@ class ModelFolder:
     path: Path
     spec: ModelSpec
     weights: MappedWeights
+    synthetic: bool  # true architecture, random weights (config.json: flashneuron_synthetic)
 
     @property
     def name(self) -> str:
@@ -66,7 +67,8 @@ def open_model(path: Path | str) -> ModelFolder:
         if not 0 <= token < spec.vocab_size:
             raise ModelError(f"{path}: the tokenizer has id {token}, config.json a vocabulary of {spec.vocab_size}")
     checkpoint = open_checkpoint(path)
-    return ModelFolder(path, spec, MappedWeights(checkpoint, tensor_sources(spec, config, checkpoint)))
+    weights = MappedWeights(checkpoint, tensor_sources(spec, config, checkpoint))
+    return ModelFolder(path, spec, weights, bool(config.get("flashneuron_synthetic", False)))
 
 
 def _eos_ids(path: Path, config: dict[str, Any]) -> tuple[int, ...]:

@@ -1,0 +1,83 @@
+"""FFN weights as neuron records, one layer in memory at a time (FORMAT.md, "FFN shard")."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from flashneuron.export.rounding import rounded
+from flashneuron.model.spec import ModelSpec, Weights
+from flashneuron.package.atomic import atomic_write
+from flashneuron.package.ffn_file import FfnGeometry, Part, Rows, neurons_per_shard, write_shard
+from flashneuron.package.layout import DType
+from flashneuron.package.schema import FfnFacts, FfnLayerFiles, FfnVariant, Layout
+from flashneuron.progress import Progress
+
+PARTS: dict[Layout, tuple[Part, ...]] = {"bundled": (Part.BUNDLE,), "split": (Part.UP, Part.DOWN)}
+Array = np.ndarray[Any, Any]
+
+
+def write_ffn(
+    spec: ModelSpec, weights: Weights, folder: Path, dtype: DType, layouts: Sequence[Layout], progress: Progress
+) -> FfnFacts:
+    """Writes every layer's shards and biases; files that are there are kept."""
+    facts = plan_ffn(spec, dtype, layouts)
+    with progress.step("FFN records", spec.layers, "layers") as advance:
+        for layer in range(spec.layers):
+            _write_layer(spec, weights, folder, facts, layer)
+            advance(1)
+    return facts
+
+
+def plan_ffn(spec: ModelSpec, dtype: DType, layouts: Sequence[Layout]) -> FfnFacts:
+    """The files that there will be."""
+    variants = []
+    for layout in layouts:
+        per_shard = neurons_per_shard(PARTS[layout][0], dtype, spec.hidden_size, spec.ffn_size)
+        layers = []
+        for layer in range(spec.layers):
+            files = {
+                part.name.lower(): tuple(
+                    f"ffn/{layout}-none/layer_{layer:03}.{part.name.lower()}.{shard:04}.ffn"
+                    for shard in range(FfnGeometry(part, dtype, spec.hidden_size, spec.ffn_size, per_shard).shard_count)
+                )
+                for part in PARTS[layout]
+            }
+            layers.append(FfnLayerFiles(**files))
+        variants.append(FfnVariant(layout=layout, order="none", neurons_per_shard=per_shard, layers=tuple(layers)))
+    bias = tuple(f"ffn/layer_{layer:03}.bias" for layer in range(spec.layers))
+    return FfnFacts(dtype=dtype, bias=bias, variants=tuple(variants))
+
+
+def _write_layer(spec: ModelSpec, weights: Weights, folder: Path, facts: FfnFacts, layer: int) -> None:
+    name = f"layers.{layer}.ffn"
+    bias = folder / facts.bias[layer]
+    if not bias.exists():
+        biases = [weights[f"{name}.{part}.bias"].float().numpy() for part in ("up", "down")]
+        atomic_write(bias, np.concatenate(biases).astype("<f4").tobytes())
+    missing = [
+        (FfnGeometry(part, facts.dtype, spec.hidden_size, spec.ffn_size, variant.neurons_per_shard), number, path)
+        for variant in facts.variants
+        for part, shards in variant.layers[layer].parts(variant.layout).items()
+        for number, path in enumerate(shards)
+        if not (folder / path).exists()
+    ]
+    if not missing:
+        return
+    up = rounded(weights[f"{name}.up.weight"], facts.dtype, f"{name}.up.weight")
+    down = rounded(weights[f"{name}.down.weight"], facts.dtype, f"{name}.down.weight").T
+    rows: dict[Part, Rows] = {
+        Part.BUNDLE: lambda a, b: np.concatenate([up[a:b], down[a:b]], axis=1),
+        Part.UP: partial(_slice, up),
+        Part.DOWN: partial(_slice, down),
+    }
+    for geometry, number, path in missing:
+        write_shard(folder / path, geometry, layer, number, rows[geometry.part])
+
+
+def _slice(array: Array, first: int, stop: int) -> Array:
+    return array[first:stop]

@@ -1,0 +1,135 @@
+"""golden.json: what the runtime must compute, from the weights as the package stores them, in fp32.
+
+Embedding and FFN come from the package's own files, attention and head from the checkpoint rounded to their element,
+so a wrong record, a swapped layer or a misread header shows as a difference from the runtime's numbers only.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+import torch
+from tokenizers import Tokenizer
+
+from flashneuron.model.blocks import AttentionBlock, Block, BlockDtype, HeadBlock
+from flashneuron.model.ffn import Ffn
+from flashneuron.model.spec import ModelSpec, Weights
+from flashneuron.package.atomic import atomic_write
+from flashneuron.package.ffn_file import FfnShard
+from flashneuron.package.layout import numpy_dtype
+from flashneuron.package.schema import EmbeddingFacts, FfnFacts
+from flashneuron.progress import Progress
+
+GOLDEN = "golden.json"
+PROMPT = "In the beginning"
+NEW_TOKENS, NEW_TOKENS_STREAMED = 64, 8  # the latter where each token reads the model again
+RESIDENT_BYTES = 512 << 20  # a model of at most this size in fp32 is held in memory
+# Largest difference of a layer's number, as a share of the layer's largest magnitude, by the programs' element.
+TOLERANCE: dict[BlockDtype, float] = {"fp32": 1e-3, "fp16": 2e-2}
+
+
+@dataclass(frozen=True)
+class StoredModel:
+    """The model as `folder` stores it, read layer by layer."""
+
+    spec: ModelSpec
+    weights: Weights
+    folder: Path
+    embedding: EmbeddingFacts
+    ffn: FfnFacts
+    attention: BlockDtype
+
+    def embed(self, ids: list[int], position: int) -> torch.Tensor:
+        """Input of layer 0, fp32 [len(ids), d]."""
+        rows, width = self.spec.vocab_size + self.spec.position_rows, self.spec.hidden_size
+        dtype = numpy_dtype(self.embedding.dtype)
+        table = np.memmap(self.folder / self.embedding.file, dtype, "r", shape=(rows, width))
+        tokens = table[ids].astype(np.float32)
+        if self.spec.position_rows:
+            first = self.spec.vocab_size + position
+            tokens += table[first : first + len(ids)].astype(np.float32)
+        return torch.from_numpy(tokens)
+
+    def layer(self, index: int) -> tuple[Block, Ffn]:
+        return self._rounded(AttentionBlock(self.spec, index, self.weights)), self._ffn(index)
+
+    def head(self) -> Block:
+        return self._rounded(HeadBlock(self.spec, self.weights))
+
+    def _rounded(self, block: Block) -> Block:
+        block.set_dtype(self.attention)
+        block.set_dtype("fp32")
+        return block
+
+    def _ffn(self, index: int) -> Ffn:
+        variant, width = self.ffn.variants[0], self.spec.hidden_size
+        parts = []
+        for shards in variant.layers[index].parts(variant.layout).values():
+            stored = [FfnShard.open(self.folder / name).records() for name in shards]
+            parts.append(np.concatenate(stored).astype(np.float32))
+        records = np.concatenate(parts, axis=1)
+        bias = np.fromfile(self.folder / self.ffn.bias[index], "<f4")
+        up, down = torch.from_numpy(records[:, :width]), torch.from_numpy(records[:, width:]).T
+        return Ffn(up, torch.from_numpy(bias[: len(up)]), down, torch.from_numpy(bias[len(up) :]))
+
+
+def write_golden(model: StoredModel, tokenizer_json: bytes, progress: Progress) -> None:
+    path = model.folder / GOLDEN
+    if path.exists():
+        return
+    tokenizer = Tokenizer.from_str(tokenizer_json.decode())
+    text = tokenizer.encode(PROMPT, add_special_tokens=False).ids[: model.spec.max_context // 2]
+    prompt_ids = [*model.spec.prompt_prefix_ids, *text]
+    resident = model_bytes(model.spec) <= RESIDENT_BYTES
+    count = min(NEW_TOKENS if resident else NEW_TOKENS_STREAMED, model.spec.max_context - len(prompt_ids))
+    token_ids, layers = greedy(model, prompt_ids, count, resident, progress)
+    golden = {
+        "prompt": PROMPT,
+        "prompt_ids": prompt_ids,
+        "token_ids": token_ids,
+        "layers": layers,
+        "weights": "stored",
+        "tolerance": {"xnnpack": TOLERANCE[model.attention]},
+    }
+    atomic_write(path, json.dumps(golden).encode())
+
+
+def model_bytes(spec: ModelSpec) -> int:
+    """fp32 bytes of layers and head, roughly (biases and norms left out)."""
+    d, kv = spec.hidden_size, spec.kv_heads * spec.head_size
+    layer = 2 * d * d + 2 * d * kv + 2 * d * spec.ffn_size
+    return 4 * (spec.layers * layer + spec.vocab_size * d)
+
+
+@torch.inference_mode()
+def greedy(
+    model: StoredModel, prompt_ids: list[int], count: int, resident: bool, progress: Progress
+) -> tuple[list[int], list[list[float]]]:
+    """`count` greedy ids after the prompt (none is treated as an end), and the layers' outputs at its last token."""
+    spec = model.spec
+    load = lru_cache(maxsize=spec.layers if resident else 1)(model.layer)
+    head = model.head()
+    row_bytes = 4 * spec.kv_heads * spec.head_size
+    caches = torch.zeros(spec.layers, 2, len(prompt_ids) + count, row_bytes, dtype=torch.uint8)  # keys, values
+    ids, found, outputs, position = prompt_ids, list[int](), list[list[float]](), 0
+    with progress.step("golden tokens", count, "tokens") as advance:
+        while len(found) < count:
+            residual, ffn_out = model.embed(ids, position), torch.zeros(len(ids), spec.hidden_size)
+            at = torch.tensor([position])
+            for index in range(spec.layers):
+                block, ffn = load(index)
+                residual, ffn_input, k, v = block(residual, ffn_out, caches[index, 0], caches[index, 1], at)
+                for cache, new in zip(caches[index], (k, v), strict=True):
+                    cache[position : position + len(ids)] = new.contiguous().view(torch.uint8)
+                ffn_out = ffn(ffn_input)
+                if not found:
+                    outputs.append((residual + ffn_out)[-1].tolist())
+            position += len(ids)
+            ids = [int(head(residual[-1:], ffn_out[-1:]).argmax())]
+            found += ids
+            advance(1)
+    return found, outputs

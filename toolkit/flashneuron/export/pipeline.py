@@ -1,0 +1,181 @@
+"""From a model folder to a model package. `export_model` is the table of contents; each step keeps the files of an
+interrupted run, and only the last step makes something that looks like a package.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import errno
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import flashneuron
+from flashneuron.errors import FlashneuronError, InputError
+from flashneuron.export.attention import export_attention
+from flashneuron.export.disk import check_free_disk
+from flashneuron.export.embedding import write_embedding
+from flashneuron.export.ffn import write_ffn
+from flashneuron.export.golden import GOLDEN, StoredModel, write_golden
+from flashneuron.export.recipe import ExportRecipe, PartialPackage, refuse_existing
+from flashneuron.export.texts import CalibrationText, read_texts, token_sequences
+from flashneuron.model.folder import ModelFolder, open_model
+from flashneuron.package.atomic import atomic_write
+from flashneuron.package.manifest import MANIFEST, Package, file_entry, write_manifest
+from flashneuron.package.schema import (
+    AttentionFacts,
+    EmbeddingFacts,
+    FfnFacts,
+    FileEntry,
+    Manifest,
+    ModelFacts,
+    PredictorFacts,
+    PredictorLayer,
+    Role,
+)
+from flashneuron.predictor.settings import PredictorSettings, PredictorTable
+from flashneuron.progress import Progress
+
+TOKENIZER, STATISTICS = "tokenizer.json", "statistics.json"
+
+
+def export_model(model_path: Path, output: Path, recipe: ExportRecipe, progress: Progress) -> Package:
+    """Writes the package `output`. Interrupted, it leaves `<output>.partial`, from which the same call goes on.
+
+    Errors: InputError before any work; FlashneuronError when the disk fills up.
+    """
+    with _disk_full_is_one_line(output):
+        job = prepare(model_path, output, recipe, progress)
+        model, folder = job.model, job.partial.folder
+        spec, weights = model.spec, model.weights
+        embedding = write_embedding(spec, weights, folder, recipe.dtype, progress)
+        ffn = write_ffn(spec, weights, folder, recipe.dtype, recipe.layouts, progress)
+        chunk = min(recipe.max_chunk, spec.max_context)
+        programs = export_attention(spec, weights, folder, recipe.attention, chunk, progress)
+        attention = AttentionFacts.model_validate_json(json.dumps(programs))
+        table = make_predictors(job, recipe, progress)
+        write_tokenizer(job)
+        stored = StoredModel(spec, weights, folder, embedding, ffn, recipe.attention)
+        write_golden(stored, model.tokenizer_json(), progress)
+        write_statistics(job, table)
+        return finish(job, embedding, attention, ffn, table, progress)
+
+
+@dataclass(frozen=True)
+class Job:
+    """An export whose inputs were found sound."""
+
+    model: ModelFolder
+    text: CalibrationText | None  # None: no predictors are made
+    partial: PartialPackage
+
+
+def prepare(model_path: Path, output: Path, recipe: ExportRecipe, progress: Progress) -> Job:
+    """Everything that can be refused before work is refused here, before the partial folder is touched."""
+    refuse_existing(output)
+    model = open_model(model_path)
+    text = read_texts(recipe.texts, model.path) if recipe.predictor == "lowrank" else None
+    if text is not None:
+        token_sequences(text, model)
+    partial = PartialPackage(output)
+    check_free_disk(model.spec, recipe, partial.folder)
+    inputs = [flashneuron.__version__, model.fingerprint(), text.fingerprint() if text else ""]
+    if partial.begin(recipe, " ".join(inputs)):
+        progress.note(f"going on with {partial.folder}")
+    return Job(model, text, partial)
+
+
+def make_predictors(job: Job, recipe: ExportRecipe, progress: Progress) -> PredictorTable | None:
+    if job.text is None:
+        return None
+    from flashneuron.predictor.train import train_predictors
+
+    train, validation = token_sequences(job.text, job.model)
+    settings = PredictorSettings(recall=recipe.recall, rank=recipe.rank, dtype=recipe.dtype)
+    folder = job.partial.folder
+    return train_predictors(job.model.spec, job.model.weights, train, validation, settings, folder, progress)
+
+
+def write_tokenizer(job: Job) -> None:
+    atomic_write(job.partial.folder / TOKENIZER, job.model.tokenizer_json())
+
+
+def write_statistics(job: Job, table: PredictorTable | None) -> None:
+    statistics = {
+        "predictor": table.model_dump(mode="json") if table else None,
+        "calibration_text": job.text.source if job.text else None,
+    }
+    atomic_write(job.partial.folder / STATISTICS, json.dumps(statistics, indent=1).encode())
+
+
+def finish(
+    job: Job,
+    embedding: EmbeddingFacts,
+    attention: AttentionFacts,
+    ffn: FfnFacts,
+    table: PredictorTable | None,
+    progress: Progress,
+) -> Package:
+    """Hashes every file, writes the manifest, and renames the folder to its final name."""
+    rows = [PredictorLayer(file=f"predictor/layer_{row.layer:03}.pred", rank=row.rank, density=row.calibration_density)
+            for row in table.layers] if table else []  # fmt: skip
+    predictors = (PredictorFacts(kind="lowrank", input="ffn_input", layers=tuple(rows)),) if rows else ()
+    roles: list[tuple[str, Role]] = [(embedding.file, "embedding")]
+    roles += [(name, "attention") for name in attention.layers] + [(attention.head, "head")]
+    roles += [(name, "ffn_bias") for name in ffn.bias]
+    roles += [(name, "ffn") for name in _shards(ffn)]
+    roles += [(row.file, "predictor") for row in rows]
+    roles += [(TOKENIZER, "tokenizer"), (GOLDEN, "golden"), (STATISTICS, "statistics")]
+    folder = job.partial.folder
+    manifest = Manifest(
+        name=job.model.name,
+        created_by=f"flashneuron {flashneuron.__version__}",
+        synthetic=job.model.synthetic,
+        model=_model_facts(job.model),
+        embedding=embedding,
+        attention=(attention,),
+        ffn=ffn,
+        predictors=predictors,
+        files=tuple(_hash_files(folder, roles, progress)),
+    )
+    write_manifest(folder, manifest)
+    job.partial.finish({MANIFEST, *(name for name, _ in roles)})
+    return Package.open(job.partial.output)
+
+
+def _hash_files(folder: Path, roles: list[tuple[str, Role]], progress: Progress) -> Iterator[FileEntry]:
+    total = sum((folder / name).stat().st_size for name, _ in roles)
+    with progress.step("hashes", total, "B") as advance:
+        for name, role in roles:
+            entry = file_entry(folder, name, role)
+            advance(entry.bytes)
+            yield entry
+
+
+def _shards(ffn: FfnFacts) -> Iterator[str]:
+    for variant in ffn.variants:
+        for layer in variant.layers:
+            for shards in layer.parts(variant.layout).values():
+                yield from shards
+
+
+def _model_facts(model: ModelFolder) -> ModelFacts:
+    facts = dataclasses.asdict(model.spec)
+    return ModelFacts(gated=False, **{name: facts[name] for name in ModelFacts.model_fields if name in facts})
+
+
+@contextmanager
+def _disk_full_is_one_line(output: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            what = f"the disk of {output.parent} is full; free some and run the same command again, it goes on"
+            raise FlashneuronError(what) from None
+        if error.errno in (errno.EACCES, errno.EROFS, errno.ENOTDIR):
+            raise InputError(
+                f"{error.filename}: {error.strerror}; choose an output folder that can be written"
+            ) from None
+        raise

@@ -1,0 +1,75 @@
+"""What an export is told to make, and the folder in which it is made until it is whole."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from flashneuron.errors import InputError
+from flashneuron.package.atomic import TEMPORARY_SUFFIX, atomic_write, sync_path
+from flashneuron.package.layout import DType
+from flashneuron.package.schema import Layout
+
+RECIPE = "recipe.json"
+PARTIAL_SUFFIX = ".partial"
+
+
+class ExportRecipe(BaseModel):
+    """Names and meanings are those of the command's options."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    dtype: DType = "fp16"  # of FFN records, embedding and predictors
+    attention: DType = "fp16"
+    layouts: Annotated[tuple[Layout, ...], Field(min_length=1)] = ("bundled",)
+    predictor: Literal["lowrank", "none"] = "lowrank"
+    recall: Annotated[float, Field(gt=0, lt=1)] = 0.99
+    rank: Annotated[int, Field(ge=1, le=65536)] | None = None  # None: chosen per layer
+    texts: tuple[Path, ...] = ()  # calibration; none: the model folder's, else the one that comes with flashneuron
+    max_chunk: Annotated[int, Field(ge=2, le=4096)] = 64
+
+
+class PartialPackage:
+    """`<output>.partial`: what an interrupted export of the same recipe finished is kept, another's is thrown away."""
+
+    def __init__(self, output: Path) -> None:
+        self.output = output
+        self.folder = output.with_name(output.name + PARTIAL_SUFFIX)
+
+    def begin(self, recipe: ExportRecipe, fingerprint: str) -> bool:
+        """Makes the folder. True: an earlier, interrupted export goes on. Precondition: the output does not exist."""
+        key = json.dumps({"recipe": json.loads(recipe.model_dump_json()), "inputs": fingerprint}, indent=1).encode()
+        path = self.folder / RECIPE
+        if path.is_file() and path.read_bytes() == key:
+            for left_over in self.folder.rglob("*" + TEMPORARY_SUFFIX):
+                left_over.unlink()
+            return True
+        if self.folder.exists():
+            shutil.rmtree(self.folder)
+        self.folder.mkdir(parents=True)
+        atomic_write(path, key)
+        return False
+
+    def finish(self, names: set[str]) -> None:
+        """The folder becomes the output with just these files: all of them on the disk, then one rename."""
+        for path in sorted(self.folder.rglob("*"), reverse=True):
+            if path.is_dir():
+                if not any(path.iterdir()):
+                    path.rmdir()
+                else:
+                    sync_path(path)
+            elif path.relative_to(self.folder).as_posix() not in names:
+                path.unlink()
+        sync_path(self.folder)
+        refuse_existing(self.output)
+        self.folder.rename(self.output)
+        sync_path(self.output.parent)
+
+
+def refuse_existing(output: Path) -> None:
+    if output.exists() or output.is_symlink():
+        raise InputError(f"{output} exists; choose another output folder or remove it")
