@@ -21,11 +21,15 @@ class Predictor {
   virtual uint64_t resident_bytes() const = 0;
 };
 
-// Low-rank predictors of the package (LLM in a flash, section 3.1): n is selected iff (B(Ax))[n] + bias[n] > 0.
+// Both take a package that check_package found sound, and only read it while loading; `pool` must outlive the
+// predictor.
+
+// Low-rank predictors of the package (LLM in a flash, section 3.1): n is selected iff (B(Ax))[n] + bias[n] > 0. Errors:
+// kUnsupported (the package has none, or one of another input), and those of read_lowrank.
 Result<std::unique_ptr<Predictor>> load_lowrank_predictor(const Package& package, ThreadPool& pool);
 
-// The exact activation test on a full copy of the up rows: what a perfect predictor would select. Its copy is outside
-// any budget. `variant` names the files to read.
+// The exact activation test on a full copy of the up rows: exactly the neurons for which FfnAccumulator adds a term.
+// Its copy is outside any budget. `variant` names the files to read. Errors: kIo, kNotFound, kCorrupt, kOutOfMemory.
 Result<std::unique_ptr<Predictor>> load_oracle_predictor(const Package& package, const FfnVariant& variant,
                                                          ThreadPool& pool);
 
