@@ -1,0 +1,104 @@
+#include "cache/neuron_cache.h"
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <random>
+#include <set>
+
+namespace flashneuron {
+namespace {
+
+constexpr uint32_t kRowBytes = 128;
+
+uint32_t below(std::mt19937& random, uint32_t count) { return static_cast<uint32_t>(random() % count); }
+
+NeuronCache make_cache(uint32_t neurons, uint32_t capacity) {
+  return std::move(NeuronCache::create(neurons, capacity, kRowBytes)).value();
+}
+
+void insert(NeuronCache& cache, uint32_t neuron) {
+  std::fill_n(cache.append(neuron), kRowBytes, static_cast<std::byte>(neuron * 7 + 1));
+}
+
+testing::AssertionResult holds(const NeuronCache& cache, uint32_t neuron) {
+  const std::byte* row = cache.find(neuron);
+  if (row == nullptr) return testing::AssertionFailure() << neuron << " is absent";
+  const bool same = std::all_of(row, row + kRowBytes,
+                                [&](std::byte value) { return value == static_cast<std::byte>(neuron * 7 + 1); });
+  return same ? testing::AssertionSuccess() : testing::AssertionFailure() << "the row of " << neuron << " is wrong";
+}
+
+TEST(NeuronCache, EvictingMovesTheLastRowIntoTheHole) {
+  NeuronCache cache = make_cache(10, 3);
+  for (const uint32_t neuron : {4, 9, 2}) insert(cache, neuron);
+  const std::byte* first_row = cache.find(4);
+  cache.evict(4);
+  EXPECT_EQ(cache.find(4), nullptr);
+  EXPECT_EQ(cache.find(2), first_row);
+  EXPECT_TRUE(holds(cache, 2));
+  EXPECT_TRUE(holds(cache, 9));
+  EXPECT_EQ(cache.size(), 2u);
+}
+
+TEST(NeuronCache, EvictingTheLastRowMovesNothing) {
+  NeuronCache cache = make_cache(10, 3);
+  insert(cache, 1);
+  insert(cache, 5);
+  const std::byte* first_row = cache.find(1);
+  cache.evict(5);
+  EXPECT_EQ(cache.find(1), first_row);
+  EXPECT_EQ(cache.find(5), nullptr);
+  cache.evict(1);
+  EXPECT_EQ(cache.size(), 0u);
+}
+
+TEST(NeuronCache, RowsAreAlignedForVectorLoads) {
+  NeuronCache cache = make_cache(4, 4);
+  for (uint32_t neuron = 0; neuron < 4; ++neuron) {
+    EXPECT_EQ(reinterpret_cast<uintptr_t>(cache.append(neuron)) % 64, 0u);
+  }
+}
+
+TEST(NeuronCache, ClearForgetsAllAndKeepsTheCapacity) {
+  NeuronCache cache = make_cache(5, 2);
+  insert(cache, 0);
+  insert(cache, 4);
+  cache.clear();
+  EXPECT_EQ(cache.size(), 0u);
+  EXPECT_EQ(cache.capacity(), 2u);
+  EXPECT_EQ(cache.find(0), nullptr);
+  EXPECT_EQ(cache.find(4), nullptr);
+  insert(cache, 4);
+  EXPECT_TRUE(holds(cache, 4));
+}
+
+TEST(NeuronCache, WithoutCapacityEveryNeuronIsAbsent) {
+  const NeuronCache cache = make_cache(5, 0);
+  for (uint32_t neuron = 0; neuron < 5; ++neuron) EXPECT_EQ(cache.find(neuron), nullptr);
+}
+
+TEST(NeuronCache, RandomInsertsAndEvictionsKeepEveryRow) {
+  for (uint32_t seed = 0; seed < 20; ++seed) {
+    std::mt19937 random(seed);
+    NeuronCache cache = make_cache(100, 1 + below(random, 60));
+    std::set<uint32_t> model;
+    for (int step = 0; step < 500; ++step) {
+      const uint32_t neuron = below(random, 100);
+      if (model.contains(neuron)) {
+        cache.evict(neuron);
+        model.erase(neuron);
+      } else if (cache.size() < cache.capacity()) {
+        insert(cache, neuron);
+        model.insert(neuron);
+      }
+      const auto neurons = cache.neurons();
+      ASSERT_EQ(std::set<uint32_t>(neurons.begin(), neurons.end()), model) << "seed " << seed << " step " << step;
+      ASSERT_EQ(neurons.size(), model.size());
+      for (const uint32_t cached : model) ASSERT_TRUE(holds(cache, cached)) << "seed " << seed << " step " << step;
+    }
+  }
+}
+
+}  // namespace
+}  // namespace flashneuron

@@ -1,0 +1,47 @@
+#include "core/aligned_buffer.h"
+
+#include <gtest/gtest.h>
+
+#include <cstdint>
+#include <utility>
+
+// Let sanitizers answer an allocation that is too large as malloc does, instead of ending the process.
+extern "C" const char* __asan_default_options();                                           // NOLINT
+extern "C" const char* __asan_default_options() { return "allocator_may_return_null=1"; }  // NOLINT
+extern "C" const char* __tsan_default_options();                                           // NOLINT
+extern "C" const char* __tsan_default_options() { return "allocator_may_return_null=1"; }  // NOLINT
+
+namespace flashneuron {
+namespace {
+
+TEST(AlignedBuffer, StartsAtItsAlignmentAndIsRoundedUpToIt) {
+  for (const size_t bytes : {size_t{1}, size_t{16384}, size_t{16385}}) {
+    Result<AlignedBuffer> buffer = AlignedBuffer::create(bytes);
+    ASSERT_TRUE(buffer.ok());
+    EXPECT_EQ(reinterpret_cast<uintptr_t>(buffer.value().data()) % AlignedBuffer::kAlignment, 0u);
+    EXPECT_EQ(buffer.value().size(), bytes > 16384 ? 32768u : 16384u);
+    for (std::byte& value : buffer.value().span()) value = std::byte{7};
+  }
+}
+
+TEST(AlignedBuffer, MovesItsMemory) {
+  AlignedBuffer first = std::move(AlignedBuffer::create(100)).value();
+  const std::byte* data = first.data();
+  const AlignedBuffer second = std::move(first);
+  EXPECT_EQ(second.data(), data);
+}
+
+TEST(AlignedBuffer, EmptyHoldsNothing) {
+  Result<AlignedBuffer> buffer = AlignedBuffer::create(0);
+  ASSERT_TRUE(buffer.ok());
+  EXPECT_EQ(buffer.value().size(), 0u);
+}
+
+TEST(AlignedBuffer, TooMuchIsAnError) {
+  for (const size_t bytes : {SIZE_MAX, SIZE_MAX / 2, size_t{1} << 60}) {
+    EXPECT_EQ(AlignedBuffer::create(bytes).status().code(), StatusCode::kOutOfMemory) << bytes;
+  }
+}
+
+}  // namespace
+}  // namespace flashneuron
