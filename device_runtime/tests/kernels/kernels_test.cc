@@ -1,12 +1,16 @@
-// Every vector kernel against its scalar reference: equal to the bit, for any length and any address.
+// Every vector kernel against its scalar reference, on every instruction set that this machine has: equal to the bit,
+// for any length and any address.
 #include "kernels/kernels.h"
 
 #include <gtest/gtest.h>
+#include <hwy/targets.h>
 
+#include <algorithm>
 #include <bit>
 #include <cmath>
 #include <cstdint>
 #include <cstring>
+#include <string>
 #include <tuple>
 #include <vector>
 
@@ -61,10 +65,12 @@ std::vector<uint32_t> bits_of(const std::vector<float>& values) {
   return bits;
 }
 
-class Kernels : public ::testing::TestWithParam<std::tuple<DType, Values>> {
+class Kernels : public ::testing::TestWithParam<std::tuple<int64_t, DType, Values>> {
  protected:
-  DType dtype() const { return std::get<0>(GetParam()); }
-  Values kind() const { return std::get<1>(GetParam()); }
+  Kernels() { hwy::SetSupportedTargetsForTest(std::get<0>(GetParam())); }
+  ~Kernels() override { hwy::SetSupportedTargetsForTest(0); }
+  DType dtype() const { return std::get<1>(GetParam()); }
+  Values kind() const { return std::get<2>(GetParam()); }
   Random random_{42};
 };
 
@@ -135,7 +141,8 @@ TEST_P(Kernels, ConversionsEqualTheReferenceToTheBit) {
 }
 
 INSTANTIATE_TEST_SUITE_P(, Kernels,
-                         ::testing::Combine(::testing::Values(DType::kFp32, DType::kFp16),
+                         ::testing::Combine(::testing::ValuesIn(hwy::SupportedAndGeneratedTargets()),
+                                            ::testing::Values(DType::kFp32, DType::kFp16),
                                             ::testing::Values(Values::kOrdinary, Values::kTiny, Values::kHuge,
                                                               Values::kMixed)));
 
@@ -168,7 +175,11 @@ TEST(KernelsDot, IsCloseToTheSumInDouble) {
   }
 }
 
-TEST(KernelsTarget, HasAName) { EXPECT_FALSE(target_name().empty()); }
+TEST(KernelsTarget, IsOneOfTheMachines) {
+  std::vector<std::string> names = {"scalar"};
+  for (const int64_t target : hwy::SupportedAndGeneratedTargets()) names.push_back(hwy::TargetName(target));
+  EXPECT_NE(std::find(names.begin(), names.end(), target_name()), names.end()) << target_name();
+}
 
 }  // namespace
 }  // namespace flashneuron::kernels
