@@ -39,6 +39,8 @@ def stop(name: str | None, every: bool, wipe: bool) -> None:
         raise InputError("give a phone's name or --all, not both")
     if not every and not name and len(names) != 1:
         raise InputError(f"name the phone to stop, or --all; running: {', '.join(names) or 'none'}")
+    if not names and not name:
+        click.echo("no phone runs")
     for each in [name] if name else names:
         stop_phone(each, wipe)
         click.echo(f"{each} stopped")

@@ -125,7 +125,7 @@ class _AdbCommand:
 
     def kill(self) -> None:
         if self._exit_code is None:
-            self._device.shell(["kill", "-9", self._pid])
+            self._device.shell(["kill", "-9", f"-{self._pid}"])  # adbd makes it a group with its children
 
     def _read_lines(self) -> Iterator[bytes]:
         line = bytearray()

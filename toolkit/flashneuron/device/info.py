@@ -28,7 +28,7 @@ s abi; uname -m
 s cores; nproc
 s meminfo; cat /proc/meminfo
 s cpuinfo; cat /proc/cpuinfo
-s storage; while [ ! -e "$1" ]; do set -- "${1%/*}"; [ "$1" ] || set -- /; done; df -k "$1"
+s storage; at=$1; while [ ! -e "$at" ]; do at=${at%/*}; at=${at:-/}; done; df -k "$at"
 s battery; dumpsys battery
 s thermal; dumpsys thermalservice
 s release; . /etc/os-release && echo "$PRETTY_NAME"

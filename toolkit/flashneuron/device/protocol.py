@@ -49,7 +49,7 @@ class RunningCommand(AbstractContextManager["RunningCommand"], Protocol):
         ...
 
     def kill(self) -> None:
-        """End the command's process; no error if it has ended already."""
+        """End the command and its children; no error if it has ended already."""
         ...
 
 

@@ -106,7 +106,7 @@ def _listen(port: int | None) -> socket.socket:
         try:
             return socket.create_server(("127.0.0.1", candidate), backlog=64)
         except OSError as error:
-            reason = error.strerror
+            reason = os.strerror(error.errno or 0)
     if port:
         raise DeviceError(f"port {port} cannot be used ({reason}); choose another, or leave --port out")
     raise DeviceError(f"no port from {_FIRST_PORT} to {_ADB_SERVERS_OWN.start - 1} is free; name one with --port")

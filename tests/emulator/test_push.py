@@ -1,0 +1,150 @@
+"""Pushing a package: the same store on a phone and on the host; interrupted or refused, nothing half-made shows."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path, PurePosixPath
+
+import pytest
+
+from flashneuron.device.adb import AdbDevice
+from flashneuron.device.host import HostDevice
+from flashneuron.device.phones import RunningPhone
+from flashneuron.device.protocol import PHONE_ROOT, Device
+from flashneuron.device.runner import Runner
+from flashneuron.device.sync import push_package, push_runner
+from flashneuron.emulator.rootfs import phone_root
+from flashneuron.errors import DeviceError
+from flashneuron.progress import Advance, SilentProgress
+
+PACKAGE = Path(__file__).parents[1] / "data" / "tiny_package"
+HASHING_RUNNER = """#!/bin/sh
+[ "$1" = hash ] || exit 9
+for key; do case $key in path=*) path=${key#path=} ;; esac; done
+set -- $(sha256sum "$path")
+echo "{\\"event\\": \\"hash\\", \\"sha256\\": \\"$1\\"}"
+"""
+
+
+class Watch(SilentProgress):
+    """Calls `seen` at every advance of the push."""
+
+    def __init__(self, seen: Callable[[], None]) -> None:
+        self._seen = seen
+
+    @contextmanager
+    def step(self, title: str, total: float, unit: str = "") -> Iterator[Advance]:
+        yield lambda done: self._seen()
+
+
+@pytest.fixture
+def runtime(tmp_path: Path) -> Path:
+    """A runtime whose runner knows `hash` alone, as a script, so that these tests need no compiler."""
+    folder = tmp_path / "runtime"
+    folder.mkdir()
+    (folder / "flashneuron-runner").write_text(HASHING_RUNNER)
+    (folder / "libsomething.so").write_bytes(b"a library")
+    return folder
+
+
+@pytest.fixture(params=["host", "phone"])
+def target(request: pytest.FixtureRequest, tmp_path: Path) -> Device:
+    """A device with an empty root."""
+    if request.param == "host":
+        return HostDevice(tmp_path / "host device")
+    phone: RunningPhone = request.getfixturevalue("phone")
+    device = AdbDevice("127.0.0.1", phone.port, PHONE_ROOT.with_name("it's a root"))
+    device.shell(["rm", "-rf", str(device.root)])
+    return device
+
+
+@pytest.fixture
+def runner(target: Device, runtime: Path) -> Runner:
+    return push_runner(target, SilentProgress(), lambda abi: runtime)
+
+
+def names(device: Device, folder: str) -> set[str]:
+    return set(device.shell(["ls", "-A", str(device.root / folder)]).text.split())
+
+
+def test_a_package_arrives_whole_and_travels_once(target: Device, runner: Runner) -> None:
+    first = push_package(target, PACKAGE, SilentProgress(), runner)
+    again = push_package(target, PACKAGE, SilentProgress(), runner)
+    assert (first.sent_files, again.sent_files) == (first.total_files, 0)
+    assert first.total_files > 3
+    assert first.folder == target.root / "packages" / first.manifest_sha256
+    manifest = target.shell(["cat", str(first.folder / "manifest.json")]).stdout
+    assert manifest == (PACKAGE / "manifest.json").read_bytes()
+    assert len(names(target, "objects")) == first.total_files
+    assert names(target, "tmp") == set()
+
+
+def test_the_runner_travels_once_and_can_run(target: Device, runner: Runner, runtime: Path) -> None:
+    assert push_runner(target, SilentProgress(), lambda abi: runtime).folder == runner.folder
+    (runtime / "libsomething.so").write_bytes(b"another library")
+    assert push_runner(target, SilentProgress(), lambda abi: runtime).folder != runner.folder
+    assert len(names(target, "runtime")) == 2
+
+
+def test_an_interrupted_push_shows_no_package_and_resumes(target: Device, runner: Runner) -> None:
+    seen: list[None] = []
+
+    def interrupt() -> None:
+        seen.append(None)
+        if len(seen) == 4:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        push_package(target, PACKAGE, Watch(interrupt), runner)
+    assert names(target, "packages") == set()
+    assert len(names(target, "objects")) == 3
+    assert names(target, "tmp") == set()
+    resumed = push_package(target, PACKAGE, SilentProgress(), runner)
+    assert resumed.sent_files == resumed.total_files - 3
+
+
+def test_an_object_of_the_wrong_size_is_sent_again(target: Device, runner: Runner) -> None:
+    pushed = push_package(target, PACKAGE, SilentProgress(), runner)
+    target.write(b"short", pushed.store / next(iter(names(target, "objects"))))
+    assert push_package(target, PACKAGE, SilentProgress(), runner).sent_files == 1
+
+
+def test_a_file_damaged_on_its_way_never_gets_its_name(target: Device, runtime: Path) -> None:
+    (runtime / "flashneuron-runner").write_text(HASHING_RUNNER.replace('"$path"', '"$path" | tr 0-9 1-9a'))
+    with pytest.raises(DeviceError, match="damaged; push again"):
+        push_runner(target, SilentProgress(), lambda abi: runtime)
+    assert names(target, "runtime") == set()
+
+
+def test_a_full_disk_in_mid_push_is_told_and_nothing_half_made_stays(
+    phone: RunningPhone, device: AdbDevice, runtime: Path
+) -> None:
+    folder = PurePosixPath("/data/local/tmp/small")
+    device.shell(["mkdir", "-p", str(folder)])
+    in_phone(phone, "mount", "-t", "tmpfs", "-o", "size=40m,uid=2000", "tmpfs", folder)
+    small = AdbDevice("127.0.0.1", phone.port, folder)
+    runner = push_runner(small, SilentProgress(), lambda abi: runtime)
+
+    def fill() -> None:
+        small.shell(["sh", "-c", f"cat /dev/zero > {folder}/fill"])
+
+    with pytest.raises(DeviceError, match="No space left on device"):
+        push_package(small, PACKAGE, Watch(fill), runner)
+    assert names(small, "packages") == set()
+    assert names(small, "tmp") == set()
+    with pytest.raises(DeviceError, match=r"of storage free, .* are needed; free some there"):
+        push_package(small, PACKAGE, SilentProgress(), runner)
+    small.shell(["rm", f"{folder}/fill"])
+    pushed = push_package(small, PACKAGE, SilentProgress(), runner)
+    assert 0 < pushed.sent_files <= pushed.total_files
+
+
+def in_phone(phone: RunningPhone, *command: object) -> None:
+    """Run as root in the phone's mount namespace; the last word is a path of the phone."""
+    *words, path = map(str, command)
+    unshare = Path(f"/proc/{phone.pid}/task/{phone.pid}/children").read_text().split()[0]
+    init = Path(f"/proc/{unshare}/task/{unshare}/children").read_text().split()[0]
+    inside = phone_root(SilentProgress()) / path.lstrip("/")
+    subprocess.run(["nsenter", "--target", init, "--mount", *words, str(inside)], check=True)
