@@ -1,0 +1,227 @@
+// The promise of the switches: they decide where bytes come from, never what is computed.
+#include "decode/decoder.h"
+
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <cstring>
+#include <string>
+
+#include "decode/rig.h"
+#include "flash/faulty_reader.h"
+
+namespace flashneuron::testing {
+namespace {
+
+const std::vector<int32_t> kPrompt{1, 7, 30, 4, 4, 9, 2, 18, 5, 11, 3};
+constexpr int kSteps = 12;
+
+bool same_bits(const std::vector<float>& a, const std::vector<float>& b) {
+  return a.size() == b.size() && std::memcmp(a.data(), b.data(), a.size() * sizeof(float)) == 0;
+}
+
+std::vector<float> run(const TinyPackage& files, const RigOptions& options) {
+  return Rig(files, options).run(kPrompt, kSteps);
+}
+
+class DecoderBits : public ::testing::TestWithParam<DType> {};
+
+INSTANTIATE_TEST_SUITE_P(Types, DecoderBits, ::testing::Values(DType::kFp32, DType::kFp16));
+
+TEST_P(DecoderBits, NoneAndOracleAreTheSameInEveryResidencyLayoutWindowSizeAndThreadCount) {
+  const TinyPackage files({.dtype = GetParam()});
+  const std::vector<float> expected = run(files, {.residency = Residency::kNaive});
+  for (const float logit : expected) ASSERT_TRUE(std::isfinite(logit));
+
+  for (const Layout layout : {Layout::kBundled, Layout::kSplit}) {
+    for (const int threads : {1, 3}) {
+      RigOptions options{.layout = layout, .threads = threads};
+      for (const PredictorKind predictor : {PredictorKind::kNone, PredictorKind::kOracle}) {
+        options.predictor = predictor;
+        options.residency = Residency::kNaive;
+        options.capacity_rows = 0;
+        EXPECT_TRUE(same_bits(run(files, options), expected)) << "naive";
+        for (const Residency residency : {Residency::kHybrid, Residency::kCached}) {
+          options.residency = residency;
+          for (const uint32_t capacity : {0u, 1u, 37u, 100u, 200u}) {
+            options.capacity_rows = capacity;
+            EXPECT_TRUE(same_bits(run(files, options), expected)) << capacity << " rows";
+          }
+        }
+        options.residency = Residency::kCached;
+        for (const uint32_t window : {1u, 4u, 100u}) {
+          options.window = window;
+          EXPECT_TRUE(same_bits(run(files, options), expected)) << "window " << window;
+        }
+        options.window.reset();
+      }
+    }
+  }
+}
+
+TEST_P(DecoderBits, TheLowRankResultDoesNotDependOnWhereBytesComeFrom) {
+  const TinyPackage files({.dtype = GetParam(), .predictor = TinyPredictor::kRandom});
+  const std::vector<float> expected =
+      run(files, {.predictor = PredictorKind::kLowRank, .residency = Residency::kNaive});
+  EXPECT_FALSE(same_bits(expected, run(files, {}))) << "a random predictor must change the result";
+  for (const Layout layout : {Layout::kBundled, Layout::kSplit}) {
+    for (const uint32_t capacity : {0u, 50u, 200u}) {
+      RigOptions options{
+          .layout = layout, .predictor = PredictorKind::kLowRank, .capacity_rows = capacity, .threads = 2};
+      EXPECT_TRUE(same_bits(run(files, options), expected));
+      options.window = 2;
+      EXPECT_TRUE(same_bits(run(files, options), expected));
+      options.residency = Residency::kHybrid;
+      EXPECT_TRUE(same_bits(run(files, options), expected));
+    }
+  }
+}
+
+TEST(Decoder, APredictorThatIsExactGivesTheDenseResult) {
+  const TinyPackage files({.predictor = TinyPredictor::kExact});
+  const std::vector<float> dense = run(files, {});
+  const std::vector<float> predicted = run(files, {.predictor = PredictorKind::kLowRank, .capacity_rows = 80});
+  ASSERT_EQ(dense.size(), predicted.size());
+  for (size_t i = 0; i < dense.size(); ++i) EXPECT_NEAR(dense[i], predicted[i], 1e-4 * (1 + std::abs(dense[i])));
+}
+
+TEST(Decoder, HowAPromptIsCutDoesNotChangeABit) {
+  const TinyPackage files;
+  const std::vector<float> expected = run(files, {.max_chunk = 64});
+  for (const uint32_t chunk : {1u, 2u, 5u, 11u})
+    EXPECT_TRUE(same_bits(run(files, {.max_chunk = chunk}), expected)) << chunk;
+}
+
+TEST(Decoder, StagingSizeDoesNotChangeABit) {
+  const TinyPackage files;
+  for (const Layout layout : {Layout::kBundled, Layout::kSplit}) {
+    const std::vector<float> expected = run(files, {.layout = layout, .staging_bytes = 1 << 20});
+    EXPECT_TRUE(same_bits(run(files, {.layout = layout, .staging_bytes = 64 * 1024}), expected));
+  }
+}
+
+Counters decode_counters(const TinyPackage& files, const RigOptions& options) {
+  Rig rig(files, options);
+  EXPECT_TRUE(rig.prefill(kPrompt).ok());
+  rig.decoder().take_counters();
+  for (int i = 0; i < kSteps; ++i) EXPECT_TRUE(rig.step(i % 3 + 3).ok());
+  return rig.decoder().take_counters();
+}
+
+TEST(DecoderCounters, SelectedIsHitsPlusMissesAndAllResidentReadsEmbeddingRowsOnly) {
+  const TinyPackage files;
+  for (const PredictorKind predictor : {PredictorKind::kNone, PredictorKind::kOracle, PredictorKind::kLowRank}) {
+    for (const uint32_t capacity : {0u, 60u, 200u}) {
+      const Counters counters = decode_counters(files, {.predictor = predictor, .capacity_rows = capacity});
+      EXPECT_EQ(counters.selected, counters.hits + counters.misses);
+      EXPECT_LE(counters.bytes_wanted, counters.bytes_read);
+      EXPECT_LE(counters.stall_us, counters.wall_us);
+      if (capacity == 200) {
+        EXPECT_EQ(counters.misses, 0);
+        EXPECT_EQ(counters.requests, 2 * kSteps) << "a token row and a position row";
+      }
+      if (capacity == 0) {
+        EXPECT_EQ(counters.hits, 0);
+      }
+    }
+  }
+}
+
+TEST(DecoderCounters, ALargerCacheMissesLess) {
+  const TinyPackage files;
+  int64_t before = INT64_MAX;
+  for (const uint32_t capacity : {0u, 40u, 80u, 120u, 200u}) {
+    const Counters counters = decode_counters(files, {.predictor = PredictorKind::kOracle, .capacity_rows = capacity});
+    EXPECT_LT(counters.misses, before) << capacity;
+    before = counters.misses;
+  }
+}
+
+TEST(DecoderCounters, AWindowKeepsWhatItSaysAndSplitAsksTwice) {
+  const TinyPackage files;
+  RigOptions options{.predictor = PredictorKind::kOracle, .window = 1, .capacity_rows = 200};
+  const Counters narrow = decode_counters(files, options);
+  options.window = 6;
+  const Counters wide = decode_counters(files, options);
+  EXPECT_LT(wide.misses, narrow.misses);
+  EXPECT_GT(wide.misses, 0);
+
+  // Read one by one, a neuron is one request bundled and two split. Records here are smaller than a block, so that
+  // neighbours share reads: what is wanted stays equal.
+  options.layout = Layout::kSplit;
+  const Counters split = decode_counters(files, options);
+  EXPECT_EQ(split.bytes_wanted, wide.bytes_wanted);
+  EXPECT_EQ(split.misses, wide.misses);
+}
+
+TEST(DecoderCounters, NaiveReadsEveryWeightOfThePackageForEveryToken) {
+  const TinyPackage files;
+  Rig rig(files, {.residency = Residency::kNaive});
+  ASSERT_TRUE(rig.prefill(kPrompt).ok());
+  rig.decoder().take_counters();
+  ASSERT_TRUE(rig.step(5).ok());
+  const Counters counters = rig.decoder().take_counters();
+  const Manifest& manifest = rig.package().manifest();
+  const uint64_t ffn = uint64_t{2} * manifest.model.layers * manifest.model.ffn_size * manifest.model.hidden_size * 2;
+  uint64_t attention = 0;
+  for (const std::string& name : manifest.attention.front().layers) attention += rig.package().bytes_of(name);
+  const uint64_t row = manifest.model.hidden_size * 2;
+  EXPECT_EQ(static_cast<uint64_t>(counters.bytes_wanted),
+            ffn + attention + rig.package().bytes_of(manifest.embedding.file) + 2 * row);
+}
+
+TEST(DecoderCounters, BundlingHalvesTheRequestsAtEqualBytes) {
+  const TinyPackage files({.hidden_size = 1024, .ffn_size = 64, .dtype = DType::kFp32});
+  RigOptions options{.predictor = PredictorKind::kOracle, .staging_bytes = 4 << 20};
+  const auto cost = [&] {
+    Rig rig(files, options);
+    EXPECT_TRUE(rig.prefill({1, 2, 3}).ok());
+    rig.decoder().clear_layer_counters();
+    EXPECT_TRUE(rig.step(4).ok());
+    Counters sum;
+    for (const Counters& layer : rig.decoder().layer_counters()) sum += layer;
+    return sum;
+  };
+  const Counters bundled = cost();
+  options.layout = Layout::kSplit;
+  const Counters split = cost();
+  EXPECT_GT(bundled.requests, 2);
+  EXPECT_EQ(split.requests, 2 * bundled.requests);
+  EXPECT_EQ(split.bytes_read, bundled.bytes_read);
+}
+
+TEST(Decoder, AReadThatFailsIsReportedNotComputedAround) {
+  const TinyPackage files;
+  const Package package = Package::open(files.folder(), std::nullopt).value();
+  ReadFaults faults;
+  faults.paths.insert(package.path_of(package.manifest().ffn.variants.front().layers.back().bundle.front()));
+  Rig rig(files, {}, std::make_unique<FaultyReader>(make_pread_reader({.workers = 2}), faults));
+  EXPECT_EQ(rig.prefill(kPrompt).code(), StatusCode::kIo);
+}
+
+TEST(Decoder, RewindingGivesTheSameAgain) {
+  const TinyPackage files;
+  Rig rig(files, {.predictor = PredictorKind::kOracle, .window = 3, .capacity_rows = 90});
+  const std::vector<float> first = rig.run(kPrompt, kSteps);
+  rig.decoder().rewind();
+  EXPECT_TRUE(same_bits(rig.run(kPrompt, kSteps), first)) << "with a warm cache";
+  rig.decoder().rewind();
+  rig.ffn().reset();
+  EXPECT_EQ(rig.ffn().cached_rows(0), 0u);
+  EXPECT_TRUE(same_bits(rig.run(kPrompt, kSteps), first)) << "after a reset";
+}
+
+TEST(Decoder, TheObserverSeesEveryLayerOfTheLastToken) {
+  const TinyPackage files({.layers = 3});
+  Rig rig(files, {});
+  std::vector<uint32_t> layers;
+  rig.decoder().observe([&](uint32_t layer, std::span<const float> residual) {
+    layers.push_back(layer);
+    EXPECT_EQ(residual.size(), files.options().hidden_size);
+  });
+  ASSERT_TRUE(rig.prefill({1, 2, 3}).ok());
+  EXPECT_EQ(layers, (std::vector<uint32_t>{0, 1, 2}));
+}
+
+}  // namespace
+}  // namespace flashneuron::testing
