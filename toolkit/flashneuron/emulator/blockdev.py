@@ -51,7 +51,7 @@ def disk_of(folder: Path, mountinfo: str | None = None, sys: Path = Path("/sys")
     folder = folder.resolve()
     device = folder.stat().st_dev
     if os.major(device):
-        return _whole_disk(device, sys)
+        return whole_disk(device, sys)
     mounts = parse_mounts(mountinfo if mountinfo is not None else Path("/proc/self/mountinfo").read_text())
     mount = mount_of(folder, mounts)
     if mount is None:
@@ -62,11 +62,12 @@ def disk_of(folder: Path, mountinfo: str | None = None, sys: Path = Path("/sys")
             return disk_of(Path(upper[1]), mountinfo, sys)
         return f"{folder} lies on an overlay whose disk cannot be seen from here"
     if mount.source.startswith("/dev/") and Path(mount.source).is_block_device():
-        return _whole_disk(Path(mount.source).stat().st_rdev, sys)
+        return whole_disk(Path(mount.source).stat().st_rdev, sys)
     return f"{folder} lies on {mount.fs}, which has no disk of its own"
 
 
-def _whole_disk(device: int, sys: Path) -> Disk | str:
+def whole_disk(device: int, sys: Path) -> Disk | str:
+    """The disk of a block device number, which may be a partition's."""
     node = sys / "dev" / "block" / f"{os.major(device)}:{os.minor(device)}"
     try:
         node = node.resolve(strict=True)

@@ -84,10 +84,15 @@ def find_hierarchy(controller: Controller, mounts: list[Mount], own: str) -> Hie
     return f"this system's control groups have no {controller} controller"
 
 
-def limit_phone(name: str, limits: Limits, disk: Disk | str) -> PhoneGroup:
-    """Makes the groups of phone `name` and sets what can be set. Each limit's state says what came of it."""
-    mounts = parse_mounts(Path("/proc/self/mountinfo").read_text())
-    own = Path("/proc/self/cgroup").read_text()
+def limit_phone(
+    name: str, limits: Limits, disk: Disk | str, mountinfo: str | None = None, own: str | None = None
+) -> PhoneGroup:
+    """Makes the groups of phone `name` and sets what can be set. Each limit's state says what came of it.
+
+    `mountinfo` and `own` are the texts of /proc/self/mountinfo and /proc/self/cgroup, read where they are not given.
+    """
+    mounts = parse_mounts(mountinfo if mountinfo is not None else Path("/proc/self/mountinfo").read_text())
+    own = own if own is not None else Path("/proc/self/cgroup").read_text()
     group = PhoneGroup()
 
     memory = _make_group(group, "memory", name, find_hierarchy("memory", mounts, own))

@@ -1,0 +1,140 @@
+"""The adb handshake and stream against a scripted peer: what a modern phone, an old one and a stranger say."""
+
+from __future__ import annotations
+
+import io
+import struct
+from pathlib import PurePosixPath
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from flashneuron.device import adb_sync
+from flashneuron.device.link import AdbLink
+from flashneuron.device.shell_frames import FrameDecoder
+from flashneuron.errors import DeviceError
+
+BANNER = b"device::ro.product.name=x;features=shell_v2,stat_v2"
+CNXN = (b"CNXN", 0x01000001, 1 << 20, BANNER)
+
+
+def packet(command: bytes, arg0: int, arg1: int, data: bytes = b"") -> bytes:
+    code = int.from_bytes(command, "little")
+    return struct.pack("<6I", code, arg0, arg1, len(data), 0, code ^ 0xFFFFFFFF) + data
+
+
+class Peer:
+    """A transport whose other end says `packets`, in pieces of three bytes, and then closes."""
+
+    def __init__(self, *packets: tuple[bytes, int, int, bytes]) -> None:
+        self.incoming = b"".join(packet(*each) for each in packets)
+        self.sent = bytearray()
+
+    def connect(self, transport_timeout_s: float | None) -> None:
+        pass
+
+    def close(self) -> None:
+        pass
+
+    def bulk_read(self, numbytes: int, transport_timeout_s: float | None) -> bytes:
+        size = min(numbytes, 3)
+        data, self.incoming = self.incoming[:size], self.incoming[size:]
+        if not data:
+            raise ConnectionResetError("it closed the connection")
+        return data
+
+    def bulk_write(self, data: bytes | bytearray | memoryview, transport_timeout_s: float | None) -> int:
+        self.sent += data
+        return len(data)
+
+    def commands(self) -> list[bytes]:
+        """What the link has sent."""
+        commands, rest = [], bytes(self.sent)
+        while rest:
+            commands.append(rest[:4])
+            rest = rest[24 + struct.unpack_from("<I", rest, 12)[0] :]
+        return commands
+
+
+class Key:
+    def Sign(self, data: bytes) -> bytes:
+        return b"signed " + data
+
+    def GetPublicKey(self) -> str:
+        return "public key"
+
+
+def test_a_stream_is_read_to_its_end() -> None:
+    peer = Peer(CNXN, (b"OKAY", 7, 1, b""), (b"WRTE", 7, 1, b"hello"), (b"WRTE", 9, 4, b"stray"), (b"CLSE", 7, 1, b""))
+    link = AdbLink(peer, "phone")
+    link.open(b"shell,v2,raw:true")
+    assert (link.read(None), link.read(None), link.read(None)) == (b"hello", None, None)
+    assert peer.commands() == [b"CNXN", b"OPEN", b"OKAY"]
+
+
+def test_a_known_key_signs_in() -> None:
+    peer = Peer((b"AUTH", 1, 0, b"token"), CNXN)
+    AdbLink(peer, "phone", lambda: [Key()])
+    assert peer.commands() == [b"CNXN", b"AUTH"]
+    assert b"signed token" in peer.sent
+
+
+def test_an_unknown_key_is_offered_for_confirmation() -> None:
+    peer = Peer((b"AUTH", 1, 0, b"token"), (b"AUTH", 1, 0, b"again"), CNXN)
+    AdbLink(peer, "phone", lambda: [Key()])
+    assert bytes(peer.sent).endswith(b"public key\0")
+
+
+def test_a_device_that_asks_for_no_key_gets_none_made() -> None:
+    def load() -> list[Key]:
+        raise AssertionError("asked for keys")
+
+    AdbLink(Peer(CNXN), "phone", load)
+
+
+@pytest.mark.parametrize(
+    ("packets", "says"),
+    [
+        ([], "phone went away .it closed the connection."),
+        ([(b"AUTH", 1, 0, b"token")], "went away|does not accept"),
+        ([(b"CNXN", 0x01000000, 4096, b"device::ro.product.name=x")], "older than 7"),
+        ([CNXN, (b"CLSE", 0, 1, b"")], "refuses the service sync"),
+        ([CNXN, (b"OKAY", 7, 1, b"")], "went away"),
+    ],
+)
+def test_what_goes_wrong_is_one_clear_line(packets: list[tuple[bytes, int, int, bytes]], says: str) -> None:
+    def use() -> None:
+        link = AdbLink(Peer(*packets), "phone")
+        link.open(b"sync:")
+        link.read(None)
+
+    with pytest.raises(DeviceError, match=says) as caught:
+        use()
+    assert "\n" not in str(caught.value)
+
+
+def test_a_stranger_is_told_apart() -> None:
+    peer = Peer()
+    peer.incoming = b"HTTP/1.1 400 Bad Request\r\n\r\n"
+    with pytest.raises(DeviceError, match="does not speak adb"):
+        AdbLink(peer, "phone")
+
+
+def test_a_disk_that_fills_in_mid_push_is_told_in_the_devices_words() -> None:
+    reason = b"couldn't write file: No space left on device"
+    okay = (b"OKAY", 7, 1, b"")
+    fail = (b"WRTE", 7, 1, b"FAIL" + len(reason).to_bytes(4, "little") + reason)
+    link = AdbLink(Peer(CNXN, okay, okay, fail, okay), "phone")
+    with pytest.raises(DeviceError, match=r"cannot write /data/x on the device: .*No space left on device"):
+        adb_sync.send(link, io.BytesIO(bytes(1 << 22)), PurePosixPath("/data/x"), 0o644, 0, None)
+
+
+@given(st.lists(st.tuples(st.integers(0, 5), st.binary(max_size=40))), st.lists(st.integers(1, 20)))
+def test_frames_come_out_however_they_are_chopped(frames: list[tuple[int, bytes]], cuts: list[int]) -> None:
+    stream = b"".join(struct.pack("<BI", kind, len(payload)) + payload for kind, payload in frames)
+    decoder, seen = FrameDecoder(), []
+    for cut in [*cuts, len(stream)]:
+        seen += decoder.feed(stream[:cut])
+        stream = stream[cut:]
+    assert seen == frames

@@ -1,0 +1,108 @@
+"""Facts out of what real commands print (Android 13 and 14, toybox, coreutils), and nothing out of nonsense."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from flashneuron.device.parse import (
+    Storage,
+    parse_battery,
+    parse_cpuinfo_model,
+    parse_df,
+    parse_meminfo,
+    parse_properties,
+    parse_sizes,
+    parse_thermal,
+    split_sections,
+)
+
+BATTERY = """Current Battery Service state:
+  AC powered: false
+  USB powered: true
+  Wireless powered: false
+  Max charging current: 500000
+  status: 2
+  level: 87
+  scale: 100
+  temperature: 312
+  technology: Li-ion
+"""
+THERMAL = """IsStatusOverride: false
+ThermalEventListeners:
+	callbacks: 2
+	killed: false
+Thermal Status: 2
+Cached temperatures:
+	Temperature{mValue=99.0, mType=0, mName=CPU0, mStatus=0}
+HAL Ready: true
+HAL connection:
+	ThermalHAL 2.0 connected: yes
+Current temperatures from HAL:
+	Temperature{mValue=38.9, mType=0, mName=CPU0, mStatus=0}
+	Temperature{mValue=-1.5, mType=3, mName=skin, mStatus=2}
+Current cooling devices from HAL:
+	CoolingDevice{mValue=0, mType=2, mName=gpu}
+"""
+
+
+def test_battery() -> None:
+    assert parse_battery(BATTERY) == {"level_percent": 87, "temperature_c": 31.2, "powered": True}
+    assert parse_battery("Can't find service: battery") is None
+
+
+def test_thermal_reads_the_current_temperatures() -> None:
+    assert parse_thermal(THERMAL) == {"status": "moderate", "temperatures_c": {"CPU0": 38.9, "skin": -1.5}}
+    assert parse_thermal("") is None
+
+
+def test_properties_with_dos_ends_and_brackets_within() -> None:
+    text = "[ro.product.model]: [Pixel 8]\r\n[a.b]: [x]: [y]\n[empty]: []\nnoise\n"
+    assert parse_properties(text) == {"ro.product.model": "Pixel 8", "a.b": "x]: [y", "empty": ""}
+
+
+def test_meminfo() -> None:
+    text = "MemTotal:        7649836 kB\nMemAvailable:    3381252 kB\nHugePages_Total:       0\n"
+    assert parse_meminfo(text) == {"MemTotal": 7649836 * 1024, "MemAvailable": 3381252 * 1024}
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Filesystem  1K-blocks     Used Available Use% Mounted on\n/dev/block/dm-44 1000 300 700 31% /data\n",
+        "Filesystem\n1K-blocks Used Available Use% Mounted on\n/dev/a/very/long/name\n  1000 300 700 31% /data/user/0",
+    ],
+)
+def test_df(text: str) -> None:
+    assert parse_df(text) == Storage(1000 * 1024, 700 * 1024)
+    assert parse_df("df: /x: No such file or directory") is None
+
+
+def test_sizes() -> None:
+    assert parse_sizes("12 /a/b/c\n0 /a/x y\nstat: cannot stat\n") == {"c": 12, "x y": 0}
+
+
+def test_cpu_model() -> None:
+    assert parse_cpuinfo_model("processor\t: 0\nmodel name\t: AMD EPYC\n") == "AMD EPYC"
+    assert parse_cpuinfo_model("Hardware\t: Qualcomm Technologies, Inc SM8650\n") == "Qualcomm Technologies, Inc SM8650"
+    assert parse_cpuinfo_model("") is None
+
+
+def test_sections() -> None:
+    assert split_sections("noise\n@@ one\n\na\nb\n\n@@ two\n") == {"one": "a\nb", "two": ""}
+
+
+@given(st.text())
+def test_no_text_makes_them_fail(text: str) -> None:
+    for parse in (
+        parse_battery,
+        parse_thermal,
+        parse_properties,
+        parse_meminfo,
+        parse_df,
+        parse_sizes,
+        parse_cpuinfo_model,
+        split_sections,
+    ):
+        parse(text)  # type: ignore[operator]
