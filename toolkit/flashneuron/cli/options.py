@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
@@ -51,9 +51,11 @@ def list_options(function: _F) -> _F:
     return _add(RUNTIME, function, many=True)
 
 
-def parse_lists(texts: dict[str, str | None]) -> dict[str, list[str]]:
-    """Every given option's items as texts, empty ones too: they are refused where they are parsed."""
-    return {name: text.split(",") for name, text in texts.items() if text is not None}
+def split_lists(texts: Mapping[str, Any]) -> tuple[dict[str, list[str]], dict[str, Any]]:
+    """Given list options as their items (empty ones too: they are refused where they are parsed), and the others."""
+    many = {setting.name for setting in RUNTIME}
+    lists = {name: str(text).split(",") for name, text in texts.items() if name in many and text is not None}
+    return lists, {name: text for name, text in texts.items() if name not in many}
 
 
 @contextmanager

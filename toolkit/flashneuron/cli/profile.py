@@ -13,8 +13,8 @@ from flashneuron.cli.options import (
     format_option,
     list_options,
     package_argument,
-    parse_lists,
     sampling_options,
+    split_lists,
 )
 from flashneuron.cli.progress import make_progress
 from flashneuron.errors import InputError
@@ -25,7 +25,7 @@ from flashneuron.profile.experiment import check_folder, grid, measure, with_bud
 from flashneuron.profile.session import open_session
 from flashneuron.profile.settings import RunSettings
 from flashneuron.profile.text import TextCodec
-from flashneuron.profile.workload import golden_prompt, make_workload, read_text
+from flashneuron.profile.workload import make_workload, workload_text
 from flashneuron.report.render import render_json, render_text
 
 
@@ -35,18 +35,16 @@ from flashneuron.report.render import render_json, render_text
 @sampling_options
 @click.option("--ladder", "steps", is_flag=True, help="Measure the paper's steps, from naive to bundling.")
 @click.option("--repeat", type=click.IntRange(1), default=3, show_default=True, help="Runs of each, in both orders.")
-@click.option(
-    "--text", type=click.Path(path_type=Path), help="Text the prompt is cut from; default: the golden prompt."
-)
+@click.option("-p", "--prompt", metavar="TEXT", help="The prompt; default: the package's golden prompt.")
+@click.option("--text", type=click.Path(path_type=Path), help="A file to cut the prompt from.")
 @click.option("--prompt-tokens", type=click.IntRange(1), default=128, show_default=True, help="At most so many.")
 @click.option("--max-new-tokens", type=click.IntRange(2), default=64, show_default=True, help="Tokens to generate.")
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="Folder of runs; default: runs/NAME.")
 @device_option
 @format_option("table", "json")
 def command(
-    package: Path, steps: bool, repeat: int, text: Path | None, prompt_tokens: int, max_new_tokens: int,
-    output: Path | None, device: str | None, style: str, temperature: str | None, top_k: str | None,
-    top_p: str | None, seed: str | None, **texts: Any,
+    package: Path, steps: bool, repeat: int, prompt: str | None, text: Path | None, prompt_tokens: int,
+    max_new_tokens: int, output: Path | None, device: str | None, style: str, **texts: Any,
 ) -> None:  # fmt: skip
     """Measure PKG on a device for every combination of the listed options; without --ram at 4 budgets.
 
@@ -57,17 +55,16 @@ def command(
       flashneuron profile sample.fnpkg --ram 24M,28M,32M --window 2,4,auto
       flashneuron profile sample.fnpkg --ladder -o runs/ladder
     """
-    lists = parse_lists(texts)
-    sampling = {"temperature": temperature, "top_k": top_k, "top_p": top_p, "seed": seed}
+    lists, sampling = split_lists(texts)
     points = grid(lists, RunSettings.parse(sampling))
     opened = Package.open(package)
     if steps and (fixed := [f"--{name}" for name in ladder.DECIDED if name in lists]):
         raise InputError(f"--ladder sets {', '.join(fixed)} itself; leave that out")
     if steps:
         ladder.check_package(opened.manifest)
-    prompt, source = (read_text(text), text.name) if text else (golden_prompt(opened), "golden prompt")
+    chosen, source = workload_text(prompt, text, opened)
     context = opened.manifest.model.max_context
-    workload = make_workload(TextCodec.of(opened), prompt, source, prompt_tokens, max_new_tokens, context)
+    workload = make_workload(TextCodec.of(opened), chosen, source, prompt_tokens, max_new_tokens, context)
     points = with_context(points, len(workload.prompt_ids) + max_new_tokens)
     folder = output or Path("runs") / package.resolve().name
     check_folder(folder)

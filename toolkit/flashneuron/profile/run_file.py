@@ -72,11 +72,8 @@ class Ready(_Record):
     warnings: list[str] = []
 
 
-class Prefill(_Record):
+class Prefill(Counters):
     tokens: int
-    wall_us: int
-    bytes_read: int
-    requests: int
 
 
 class Memory(_Record):
@@ -91,6 +88,7 @@ class Result(_Record):
     finish: str | None = None
     token_ids: list[int] = []
     tokens: int
+    decode_steps: int  # tokens computed one by one: what totals and layers sum over
     totals: Counters
     layers: list[LayerCounters]
     memory: Memory

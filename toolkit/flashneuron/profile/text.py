@@ -75,9 +75,15 @@ class TextStream:
         piece = ready[len(self._shown) :]
         self._shown = ready if len(ready) > len(self._shown) else self._shown
         if not open_marks and len(self._window) > 2 * CONTEXT_IDS:
-            self._window = self._window[-CONTEXT_IDS:]
-            self._shown = self._codec.decode(self._window)
+            self._forget()
         return piece
+
+    def _forget(self) -> None:
+        """Shortens the window, unless that cuts a character in two; a later piece will do."""
+        tail = self._window[-CONTEXT_IDS:]
+        text = self._codec.decode(tail)
+        if UNKNOWN not in text:
+            self._window, self._shown = tail, text
 
     def finish(self) -> str:
         """What was held back: marks for bytes that never became a character."""

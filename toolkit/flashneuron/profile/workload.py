@@ -45,13 +45,22 @@ def make_workload(
     return Workload(source=source, prompt_ids=ids, max_new_tokens=max_new_tokens)
 
 
+def workload_text(prompt: str | None, file: Path | None, package: Package) -> tuple[str, str]:
+    """The text to cut a prompt from and, for people, where it is from."""
+    if prompt is not None and file is not None:
+        raise InputError("give -p or --text, not both")
+    if prompt is not None:
+        return prompt, "given prompt"
+    return (read_text(file), file.name) if file else (golden_prompt(package), "golden prompt")
+
+
 def golden_prompt(package: Package) -> str:
     """The prompt that the package's reference outputs were computed with."""
     entries = package.with_role("golden")
     try:
         return str(json.loads(package.read(entries[0].path))["prompt"])
     except (IndexError, KeyError, TypeError, ValueError):
-        raise PackageError(f"package {package.manifest.name} has no golden prompt; give --text or -p") from None
+        raise PackageError(f"package {package.manifest.name} has no golden prompt; give -p or --text") from None
 
 
 def read_text(path: Path) -> str:

@@ -14,6 +14,7 @@ import numpy as np
 
 from flashneuron.profile.ladder import LADDER
 from flashneuron.profile.run_file import Counters, Run, TokenCounters
+from flashneuron.units import format_bytes
 
 PHASES = ("stall", "memory", "predictor", "attention", "ffn", "head")  # fields X_us of Counters; the rest is "other"
 PARTS = (*PHASES, "other")
@@ -60,6 +61,7 @@ class Point:
     runs: tuple[Run, ...]
     decode: Decode
     run_medians_us: tuple[float, ...]
+    prefill_us: float  # median of the repeats
     layer_hit_rates: tuple[float, ...]
     peak_rss_bytes: int  # the largest of the repeats
 
@@ -168,14 +170,18 @@ def _point(group: Sequence[Run]) -> Point:
         runs=tuple(group),
         decode=measured,
         run_medians_us=tuple(spread(t.wall_us for t in run.decoded).median for run in group),
+        prefill_us=spread(run.prefill.wall_us for run in group).median,
         layer_hit_rates=tuple(hit_rate(layer) or 0.0 for layer in layers),
         peak_rss_bytes=max(run.result.memory.peak_rss_bytes for run in group),
     )
 
 
 def _limit(limit: dict[str, Any]) -> str:
-    why = f" ({limit['why']})" if limit.get("why") else ""
-    return f"{limit.get('name', 'limit')} {limit.get('value', '')}".strip() + why
+    name, value = str(limit.get("name", "limit")), limit.get("value")
+    if isinstance(value, int):
+        value = f"{value:,}/s" if name.endswith("_iops") else format_bytes(value) + "/s" * name.endswith("_bandwidth")
+    why = f" ({limit['note']})" if limit.get("note") and not limit.get("enforced") else ""
+    return f"{name.replace('_', ' ')} {value}{why}"
 
 
 def _mean(values: Iterable[float]) -> float:

@@ -65,8 +65,10 @@ def _origin(run: Run) -> str:
     machine = ", ".join(str(known[name]) for name in ("cpu", "system") if known.get(name))
     cores = f"{known['cores']} cores" if known.get("cores") else ""
     if run.emulated:
-        phone, limits = run.emulated.get("profile", run.device), limits_text(run.emulated)
-        return f"Emulated phone: {phone}, on {machine or 'this machine'}. {_sentence(limits)}"
+        title = run.emulated.get("title") or run.emulated.get("profile") or run.device
+        missing = ", ".join(map(str, run.emulated.get("not_imitated", [])))
+        sentences = [f"Emulated phone: {title}, on {machine or 'this machine'}", _capital(limits_text(run.emulated))]
+        return ". ".join([*sentences, f"Not imitated: {missing}"] if missing else sentences) + "."
     if known.get("kind") == "host":
         about = ", ".join(filter(None, (machine, cores)))
         return (
@@ -76,8 +78,8 @@ def _origin(run: Run) -> str:
     return ", ".join(str(word) for word in words if word) + "."
 
 
-def _sentence(text: str) -> str:
-    return text[:1].upper() + text[1:] + "."
+def _capital(text: str) -> str:
+    return text[:1].upper() + text[1:]
 
 
 def _flat(values: dict[str, Any], prefix: str = "") -> list[tuple[str, Any]]:

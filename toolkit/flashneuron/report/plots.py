@@ -7,12 +7,14 @@ text in the page's own font.
 from __future__ import annotations
 
 import io
+import math
 import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import matplotlib as mpl
 from matplotlib.figure import Figure
+from matplotlib.ticker import MultipleLocator
 
 from flashneuron.report.metrics import PARTS, Point
 from flashneuron.units import format_bytes
@@ -77,9 +79,9 @@ def bytes_plot(lines: Mapping[str, Sequence[Point]]) -> str:
             axes.fill_between(ram, [s.low for s in spread], [s.high for s in spread], color=colour, alpha=0.16, lw=0)
             axes.plot(ram, [point.decode.bytes_read for point in line], color=colour, lw=2, marker="o", ms=5)
         _budget_axis(axes, lines)
-        axes.yaxis.set_major_formatter(lambda value, _: format_bytes(value) if value > 0 else "0")
         axes.set_ylabel("read from flash per token")
         axes.set_ylim(bottom=0)
+        _byte_ticks(axes.yaxis)
 
     return _svg("bytes", draw, 3.3)
 
@@ -107,8 +109,9 @@ def memory_plot(bars: Mapping[str, Point]) -> str:
             axes.plot(
                 [point.ram_bytes] * 2, [row - 0.42, row + 0.42], color=_COLOURS["ink"], lw=1.6, solid_capstyle="butt"
             )
-            axes.plot([point.peak_rss_bytes], [row], "D", ms=5, color=_COLOURS["paper"], mec=_COLOURS["ink"], mew=1.3)
-        axes.xaxis.set_major_formatter(lambda value, _: format_bytes(value) if value > 0 else "0")
+            axes.plot([point.peak_rss_bytes], [row], "D", ms=6, color=_COLOURS["paper"], mec=_COLOURS["ink"], mew=1.3)
+        axes.set_xlabel("DRAM")
+        _byte_ticks(axes.xaxis)
 
     return _svg("memory", draw, 0.42 * len(bars) + 0.7)
 
@@ -143,6 +146,12 @@ def amount_bars(name: str, label: str, bars: Mapping[str, tuple[float, str]]) ->
     return _svg(name, draw, 0.42 * len(bars) + 0.5)
 
 
+def short_bytes(size: float) -> str:
+    """12 MiB, not 12.0 MiB."""
+    number, unit = format_bytes(size).split(" ")
+    return f"{number.rstrip('0').rstrip('.') if '.' in number else number} {unit}" if size else "0"
+
+
 def role_variable(role: str) -> str:
     return f"role-{role}" if role in ROLES else "role-more"
 
@@ -163,11 +172,18 @@ def _budget_axis(axes: Any, lines: Mapping[str, Sequence[Point]]) -> None:
     ticks = sorted({point.ram_bytes for line in lines.values() for point in line})
     if len(ticks) <= 6:
         axes.set_xticks(ticks)
-    axes.xaxis.set_major_formatter(lambda value, _: format_bytes(value))
+    axes.xaxis.set_major_formatter(lambda value, _: short_bytes(value))
     axes.set_xlabel("RAM budget")
     ends = {point.runs[0].ready.budget.all_resident_bytes for line in lines.values() for point in line}
     if len(ends) == 1:
         axes.axvline(ends.pop(), color=_COLOURS["muted"], lw=1, ls=(0, (1, 3)))
+
+
+def _byte_ticks(axis: Any) -> None:
+    """Ticks at whole powers of two, at most six of them."""
+    top = max(1.0, axis.get_view_interval()[1])
+    axis.set_major_locator(MultipleLocator(2 ** math.ceil(math.log2(top / 5))))
+    axis.set_major_formatter(lambda value, _: short_bytes(value))
 
 
 def _series(number: int) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import asdict
+from datetime import UTC, datetime
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -15,9 +16,12 @@ from flashneuron.profile.run_file import Run
 from flashneuron.report import plots
 from flashneuron.report.metrics import PARTS, Point, differing, lines, points
 from flashneuron.report.origin import conditions_rows, fact_rows, origins, remarks
-from flashneuron.report.point_tables import Table, budget_rows, ladder_rows, milliseconds, quartiles
+from flashneuron.report.point_tables import Table, budget_rows, ladder_rows, milliseconds
 from flashneuron.report.table import markdown_table, text_table
 from flashneuron.units import format_bytes
+
+_NAMES = {"ffn": "FFN", "kv": "KV"}
+_PARTS = [(_NAMES.get(name, name), f"part-{name}") for name in PARTS]
 
 
 def render_text(runs: Sequence[Run]) -> str:
@@ -46,8 +50,8 @@ def render_html(runs: Sequence[Run]) -> str:
         origins=origins(runs),
         remarks=remarks(runs),
         runs=len(runs),
-        first=min(run.started for run in runs),
-        last=max(run.started for run in runs),
+        first=_when(min(run.started for run in runs)),
+        last=_when(max(run.started for run in runs)),
         cards=_cards(budget),
         budget=_budget_section(budget) if budget else None,
         ladder=_ladder_section(ladder) if ladder else None,
@@ -85,11 +89,13 @@ def _budget_section(found: Sequence[Point]) -> dict[str, Any]:
         "bytes": Markup(plots.bytes_plot(grouped)),
         "lines": [(label, f"s{number % plots.SERIES}") for number, label in enumerate(grouped) if label],
         "breakdown": Markup(plots.breakdown_plot("breakdown", bars)),
-        "parts": [(name, f"part-{name}") for name in PARTS],
+        "parts": _PARTS,
+        "prefill": Markup(plots.amount_bars("prefill", "milliseconds", _milliseconds(bars))),
+        "prompt": " / ".join(dict.fromkeys(point.facts["prompt"] for point in found)),
         "hits": Markup(plots.hits_plot(bars)),
         "bars": [(label, f"s{number % plots.SERIES}") for number, label in enumerate(bars)],
         "memory": Markup(plots.memory_plot(bars)),
-        "roles": [(role, plots.role_variable(role)) for role in roles],
+        "roles": [(_NAMES.get(role, role), plots.role_variable(role)) for role in roles],
         "table": budget_rows(found),
     }
 
@@ -99,12 +105,14 @@ def _ladder_section(found: Sequence[Point]) -> dict[str, Any]:
     bars = {f"{p.ladder_step}{f' ({format_bytes(p.ram_bytes)})' if several else ''}": p for p in found}
     table: Table = ladder_rows(found)
     sizes = {label: (p.decode.bytes_read, format_bytes(p.decode.bytes_read)) for label, p in bars.items()}
+    memory = {label: (p.peak_rss_bytes, format_bytes(p.peak_rss_bytes)) for label, p in bars.items()}
     requests = {label: (p.decode.requests, f"{p.decode.requests:.1f}") for label, p in bars.items()}
     return {
         "bytes": Markup(plots.amount_bars("ladder-bytes", "read per token", sizes)),
         "requests": Markup(plots.amount_bars("ladder-requests", "reads per token", requests)),
         "breakdown": Markup(plots.breakdown_plot("ladder-time", bars)),
-        "parts": [(name, f"part-{name}") for name in PARTS],
+        "parts": _PARTS,
+        "memory": Markup(plots.amount_bars("ladder-memory", "peak RSS", memory)),
         "table": table,
     }
 
@@ -115,6 +123,10 @@ def _labelled(found: Sequence[Point]) -> dict[str, Point]:
     return {", ".join([format_bytes(p.ram_bytes), *(f"{n} {p.facts.get(n, '–')}" for n in names)]): p for p in found}
 
 
+def _milliseconds(bars: dict[str, Point]) -> dict[str, tuple[float, str]]:
+    return {label: (point.prefill_us, f"{milliseconds(point.prefill_us)} ms") for label, point in bars.items()}
+
+
 def _cards(found: Sequence[Point]) -> list[dict[str, str]]:
     """The smallest and the largest budget in large type."""
     chosen = [min(found, key=lambda p: p.ram_bytes), max(found, key=lambda p: p.ram_bytes)] if found else []
@@ -123,12 +135,17 @@ def _cards(found: Sequence[Point]) -> list[dict[str, str]]:
             "budget": format_bytes(point.ram_bytes),
             "share": f"{point.ram_bytes / point.runs[0].ready.budget.all_resident_bytes:.0%} of all resident",
             "latency": milliseconds(point.decode.latency_us.median),
-            "spread": quartiles(point.decode.latency_us),
+            "low": milliseconds(point.decode.latency_us.low),
+            "high": milliseconds(point.decode.latency_us.high),
             "rate": f"{point.decode.tokens_per_s:.1f}",
             "bytes": format_bytes(point.decode.bytes_read),
         }
         for point in {id(point): point for point in chosen}.values()
     ]
+
+
+def _when(iso: str) -> str:
+    return datetime.fromisoformat(iso).astimezone(UTC).strftime("%-d %B %Y, %H:%M UTC")
 
 
 def _point_json(point: Point) -> dict[str, Any]:

@@ -51,7 +51,7 @@ def generation_table(made: Generation, place: str) -> str:
             str(layer.cache_rows),
             f"{layer.window_union_mean:.0f}",
             f"{hit_rate([layer]):.1%}" if layer.selected else "–",
-            format_bytes(layer.bytes_read / max(1, made.result.tokens)),
+            format_bytes(layer.bytes_read / max(1, made.result.decode_steps)),
         )
         for number, layer in enumerate(made.result.layers)
     ]
@@ -76,7 +76,7 @@ def score_json(scores: Scores, perplexity: float, conditions: dict[str, Any]) ->
         "perplexity": perplexity,
         "tokens": scores.tokens,
         "nll": scores.nll,
-        "bytes_per_token": scores.result.totals.bytes_read / max(1, scores.result.tokens),
+        "bytes_per_token": scores.result.totals.bytes_read / max(1, scores.result.decode_steps),
         "stats": scores.result.model_dump(exclude={"token_ids"}),
         "settings": scores.ready.settings,
         "conditions": {**conditions, "direct_io": scores.ready.direct_io, "warnings": scores.ready.warnings},
