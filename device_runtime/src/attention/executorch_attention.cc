@@ -43,7 +43,7 @@ class ExecutorchAttention final : public AttentionProgram {
 
   const ModelFacts model_;
   const uint32_t max_chunk_;
-  ActivationArena arena_;
+  ProgramContext context_;
   std::vector<float> residual_;   // [max_chunk, hidden]
   std::vector<float> ffn_input_;  // [max_chunk, hidden]
   std::vector<float> k_;          // [max_chunk, kv]
@@ -73,7 +73,7 @@ Status ExecutorchAttention::load(const Package& package, const AttentionFacts& f
     FN_ASSIGN_OR_RETURN(auto program, ExecutorchProgram::open(package.path_of(name), name));
     FN_RETURN_IF_ERROR(program->check_interface(inputs, outputs));
     FN_ASSIGN_OR_RETURN(const auto planned_bytes, program->planned_bytes());
-    arena_.reserve(planned_bytes);
+    context_.reserve(planned_bytes);
     return program;
   };
   for (const std::string& name : facts.layers) {
@@ -83,9 +83,9 @@ Status ExecutorchAttention::load(const Package& package, const AttentionFacts& f
   }
   FN_ASSIGN_OR_RETURN(head_, open(facts.head, {hidden, hidden}, head_outputs));
 
-  FN_RETURN_IF_ERROR(arena_.allocate());
-  FN_RETURN_IF_ERROR(head_->load(arena_, head_outputs));  // the largest first: loading needs its weights twice
-  for (const auto& program : layers_) FN_RETURN_IF_ERROR(program->load(arena_, layer_outputs));
+  FN_RETURN_IF_ERROR(context_.allocate());
+  FN_RETURN_IF_ERROR(head_->load(context_, head_outputs));  // the largest first: loading needs its weights twice
+  for (const auto& program : layers_) FN_RETURN_IF_ERROR(program->load(context_, layer_outputs));
   return {};
 }
 

@@ -49,12 +49,18 @@ size_t bytes_of(const TensorView& view) {
 
 }  // namespace
 
-void ActivationArena::reserve(std::span<const uint64_t> planned_bytes) {
+ProgramContext::ProgramContext() {
+  const auto all = executorch::runtime::get_registered_kernels();
+  kernels_.assign(all.begin(), all.end());
+  kernels_.push_back(attention_kernel());
+}
+
+void ProgramContext::reserve(std::span<const uint64_t> planned_bytes) {
   bytes_.resize(std::max(bytes_.size(), planned_bytes.size()));
   for (size_t i = 0; i < planned_bytes.size(); ++i) bytes_[i] = std::max(bytes_[i], planned_bytes[i]);
 }
 
-Status ActivationArena::allocate() {
+Status ProgramContext::allocate() {
   for (uint64_t bytes : bytes_) {
     FN_ASSIGN_OR_RETURN(AlignedBuffer buffer, AlignedBuffer::create(bytes));
     spans_.emplace_back(reinterpret_cast<uint8_t*>(buffer.data()), buffer.size());
@@ -102,7 +108,7 @@ Result<std::vector<uint64_t>> ExecutorchProgram::planned_bytes() const {
   return sizes;
 }
 
-Status ExecutorchProgram::load(ActivationArena& arena, std::span<const TensorView> outputs) {
+Status ExecutorchProgram::load(ProgramContext& context, std::span<const TensorView> outputs) {
   executorch::runtime::BackendOptions<1> xnnpack;
   executorch::runtime::LoadBackendOptionsMap options;
   // 2: one workspace for all programs, which run one after the other.
@@ -110,9 +116,8 @@ Status ExecutorchProgram::load(ActivationArena& arena, std::span<const TensorVie
       options.set_options("XnnpackBackend", xnnpack.view()) != Error::Ok) {
     return failed(Error::Internal, "setting backend options");
   }
-  const std::array kernels{attention_kernel()};
-  memory_.emplace(&method_memory_, &arena.planned(), &arena.scratch());
-  auto method = program_->load_method(kMethod, &*memory_, nullptr, nullptr, &options, {kernels.data(), kernels.size()});
+  memory_.emplace(&method_memory_, &context.planned(), &context.scratch());
+  auto method = program_->load_method(kMethod, &*memory_, nullptr, nullptr, &options, context.kernels());
   if (!method.ok()) return failed(method.error(), "loading");
   method_.emplace(std::move(method.get()));
   for (size_t i = 0; i < outputs.size(); ++i) {

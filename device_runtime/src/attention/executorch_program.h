@@ -25,17 +25,25 @@ struct TensorView {
   void* data = nullptr;
 };
 
-// What programs use while they run, one after the other: planned activations, and kernels' scratch.
-class ActivationArena {
+// What the programs of one model share: the operators they may call, and the memory they use while they run, one after
+// the other: planned activations and kernels' scratch.
+class ProgramContext {
  public:
+  // ExecuTorch's operators and our own.
+  ProgramContext();
   // Room for a program that plans these sizes. Precondition: before allocate().
   void reserve(std::span<const uint64_t> planned_bytes);
   // Error: kOutOfMemory.
   Status allocate();
+
+  executorch::runtime::Span<const executorch::runtime::Kernel> kernels() const {
+    return {kernels_.data(), kernels_.size()};
+  }
   executorch::runtime::HierarchicalAllocator& planned() { return *planned_; }
   executorch::runtime::MemoryAllocator& scratch() { return scratch_; }
 
  private:
+  std::vector<executorch::runtime::Kernel> kernels_;
   std::vector<uint64_t> bytes_;
   std::vector<AlignedBuffer> buffers_;
   std::vector<executorch::runtime::Span<uint8_t>> spans_;
@@ -54,9 +62,9 @@ class ExecutorchProgram {
   Status check_interface(std::span<const TensorView> inputs, std::span<const TensorView> outputs) const;
   Result<std::vector<uint64_t>> planned_bytes() const;
 
-  // Reads the weights and packs them for the backend. `arena` (allocated) must outlive this object; programs that share
-  // it may not run at the same time. `outputs` are of the largest sizes, and memory of every later run().
-  Status load(ActivationArena& arena, std::span<const TensorView> outputs);
+  // Reads the weights and packs them for the backend. `context` (allocated) must outlive this object; programs that
+  // share it may not run at the same time. `outputs` are of the largest sizes, and memory of every later run().
+  Status load(ProgramContext& context, std::span<const TensorView> outputs);
   // Inputs may be smaller than the largest in their dynamic dimensions. Outputs must not overlap inputs.
   Status run(std::span<const TensorView> inputs);
 
