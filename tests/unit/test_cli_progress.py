@@ -39,7 +39,7 @@ def test_plain_steps_speak_every_ten_seconds_however_small_the_share() -> None:
         for _ in range(12):
             clock.now += 1
             advance(1)
-    assert "train: 10 steps of 1000 steps (1%)" in out.getvalue()
+    assert "train: 10 of 1000 steps (1%)" in out.getvalue()
 
 
 def test_a_fast_plain_step_is_two_lines() -> None:
@@ -68,7 +68,7 @@ def test_live_bars_nest_note_and_start_again() -> None:
     with progress.step("second", 1, "files") as second:
         second(1)
     shown = out.getvalue()
-    for text in ("outer [x]", "inner", "2.00 KiB of 2.00 KiB", "a [note]", "2 layers of 2 layers", "second"):
+    for text in ("outer [x]", "inner", "2.00 KiB of 2.00 KiB", "a [note]", "2 of 2 layers", "second"):
         assert text in shown
 
 

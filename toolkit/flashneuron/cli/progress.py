@@ -27,6 +27,11 @@ def amount(value: float, unit: str) -> str:
     return format_bytes(value) if unit == "B" else f"{value:.4g} {unit}".rstrip()
 
 
+def share(done: float, total: float, unit: str) -> str:
+    """1.5 GiB of 3 GiB, 4 of 12 layers."""
+    return f"{amount(done, unit if unit == 'B' else '')} of {amount(total, unit)}"
+
+
 class PlainProgress:
     """One line when a step starts, one about every 10 s or 25 % (at most one a second), one with its seconds."""
 
@@ -48,7 +53,7 @@ class PlainProgress:
             waited = self._clock() - said_at
             if done < total and (waited >= PLAIN_SECONDS or (waited >= 1 and done - said >= PLAIN_SHARE * total)):
                 said, said_at = done, said_at + waited
-                self.note(f"{title}: {amount(done, unit)} of {amount(total, unit)} ({done / total:.0%})")
+                self.note(f"{title}: {share(done, total, unit)} ({done / total:.0%})")
 
         yield advance
         self.note(f"{title}: done in {self._clock() - start:.1f} s")
@@ -76,7 +81,7 @@ class LiveProgress:
         def advance(by: float) -> None:
             state = self._bars.tasks[self._bars.task_ids.index(task)]
             rate = f", {amount(state.speed, unit)}/s" if state.speed and unit else ""
-            shown = f"{amount(state.completed + by, unit)} of {amount(total, unit)}{rate}"
+            shown = f"{share(state.completed + by, total, unit)}{rate}"
             self._bars.update(task, advance=by, shown=shown)
 
         try:
