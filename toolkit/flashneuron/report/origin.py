@@ -57,7 +57,7 @@ def conditions_rows(runs: Sequence[Run]) -> list[Row]:
         for conditions in (run.conditions_before, run.conditions_after):
             for name, value in _flat(conditions):
                 seen.setdefault(name, []).append(value)
-    return [(name, _values(name, values), len(set(map(str, values))) > 1) for name, values in seen.items()]
+    return [(_title(name), _values(name, values), len(set(map(str, values))) > 1) for name, values in seen.items()]
 
 
 def _origin(run: Run) -> str:
@@ -90,6 +90,10 @@ def _flat(values: dict[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
         elif value is not None and not isinstance(value, list):
             found.append((prefix + name, value))
     return found
+
+
+def _title(name: str) -> str:
+    return name.removesuffix("_bytes").replace("_", " ").replace(".", " ")
 
 
 def _values(name: str, values: Sequence[Any]) -> str:

@@ -66,6 +66,7 @@ def budget_rows(points: Sequence[Point]) -> Table:
 def ladder_rows(points: Sequence[Point]) -> Table:
     """The paper's steps, each with its ratio to the one before at the same budget that was asked for."""
     rows = []
+    several = len({point.runs[0].asked.get("ram") for point in points}) > 1
     before: dict[object, Point] = {}
     for point in points:
         cost, asked = point.decode, point.runs[0].asked.get("ram")
@@ -73,7 +74,7 @@ def ladder_rows(points: Sequence[Point]) -> Table:
         rows.append(
             (
                 point.ladder_step or "–",
-                format_bytes(asked) if asked else "all resident",
+                *([format_bytes(asked) if asked else "all resident"] if several else []),
                 format_bytes(cost.bytes_read),
                 _ratio(cost.bytes_read, last.decode.bytes_read if last else None),
                 f"{cost.requests:.1f}",
@@ -88,24 +89,13 @@ def ladder_rows(points: Sequence[Point]) -> Table:
             )
         )
         before[asked] = point
-    headings = (
-        "step",
-        "RAM",
-        "read/token",
-        "×",
-        "reads/token",
-        "×",
-        "I/O ms",
-        "memory ms",
-        "compute ms",
-        "total ms",
-        "×",
-    )
+    step = ("step", "RAM") if several else ("step",)
+    costs = ("read/token", "×", "reads/token", "×", "I/O ms", "memory ms", "compute ms", "total ms", "×")
     note = (
         "× is the ratio to the step before. total: median [quartiles] of decoded tokens over all runs; other times are "
         "means, I/O is time with a read outstanding and overlaps compute. DRAM: peak RSS of the process."
     )
-    return Table((*headings, "DRAM", "runs × tokens"), rows, note)
+    return Table((*step, *costs, "DRAM", "runs × tokens"), rows, note)
 
 
 def _ratio(now: float, before: float | None) -> str:
