@@ -16,7 +16,7 @@ from flashneuron.device.protocol import PHONE_ROOT, Device
 from flashneuron.device.runner import Runner
 from flashneuron.device.sync import push_package, push_runner
 from flashneuron.emulator.rootfs import phone_root
-from flashneuron.errors import DeviceError
+from flashneuron.errors import DeviceError, RunnerError
 from flashneuron.progress import Advance, SilentProgress
 
 PACKAGE = Path(__file__).parents[1] / "data" / "tiny_package"
@@ -86,6 +86,16 @@ def test_the_runner_travels_once_and_can_run(target: Device, runner: Runner, run
     (runtime / "libsomething.so").write_bytes(b"another library")
     assert push_runner(target, SilentProgress(), lambda abi: runtime).folder != runner.folder
     assert len(names(target, "runtime")) == 2
+
+
+def test_the_real_runner_takes_a_package_on_the_phone(device: AdbDevice) -> None:
+    real = push_runner(device, SilentProgress())
+    assert [event["event"] for event in real.events("version", {})] == ["version"]
+    pushed = push_package(device, PACKAGE, SilentProgress(), real)
+    assert device.shell(["test", "-f", str(pushed.folder / "manifest.json")]).exit_code == 0
+    with pytest.raises(RunnerError) as caught:
+        list(real.events("hash", {"path": "/no/such/file"}))
+    assert caught.value.code == "not_found"
 
 
 def test_an_interrupted_push_shows_no_package_and_resumes(target: Device, runner: Runner) -> None:

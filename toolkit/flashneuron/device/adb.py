@@ -108,8 +108,9 @@ class _AdbCommand:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        with suppress(DeviceError):
-            self.kill()
+        if not self._link.is_gone:
+            with suppress(DeviceError):
+                self.kill()
         self._link.close()
 
     def __iter__(self) -> Iterator[bytes]:

@@ -15,6 +15,7 @@ _VERSION = 0x01000001  # from this version on neither side sums up payloads
 _MAX_DATA = 1024 * 1024
 _FEATURES = b"shell_v2,stat_v2"
 _HANDSHAKE_S = 10.0
+_SEND_S = 60.0  # slow flash holds the sender up
 _AUTHORISE_S = 60.0  # a person has to tap on the phone
 _LOCAL_ID = 1
 _HEADER = struct.Struct("<6I")
@@ -48,6 +49,7 @@ class AdbLink:
         self._incoming: deque[bytes] = deque()
         self._unacknowledged = False
         self._closed_by_device = False
+        self.is_gone = False  # the connection was lost
         try:
             transport.connect(_HANDSHAKE_S)
         except OSError as error:
@@ -131,9 +133,9 @@ class AdbLink:
         check = sum(data) & 0xFFFFFFFF if command in (constants.CNXN, constants.AUTH) else 0
         header = _HEADER.pack(code, arg0, arg1, len(data), check, code ^ 0xFFFFFFFF)
         try:
-            self._transport.bulk_write(header, _HANDSHAKE_S)
+            self._transport.bulk_write(header, _SEND_S)
             if data:
-                self._transport.bulk_write(data, _HANDSHAKE_S)
+                self._transport.bulk_write(data, _SEND_S)
         except OSError as error:
             raise self._gone(_reason(error)) from error
 
@@ -155,6 +157,7 @@ class AdbLink:
         return bytes(data)
 
     def _gone(self, why: str) -> DeviceError:
+        self.is_gone = True
         return DeviceError(f"the device {self._name} went away ({why}); reconnect it and run the command again")
 
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import os
 import re
+import select
 import shutil
 import signal
 import socket
 import subprocess
 import sys
-import time
 from contextlib import suppress
 
 from flashneuron.device.link import AdbLink
@@ -17,7 +17,7 @@ from flashneuron.device.phones import RunningPhone, emulator_folder, forget_phon
 from flashneuron.device.transport import RepairedTcpTransport
 from flashneuron.emulator.profiles import Profile, load_profile
 from flashneuron.emulator.rootfs import phone_root
-from flashneuron.emulator.supervisor import Plan
+from flashneuron.emulator.supervisor import NAMESPACES, Plan
 from flashneuron.emulator.unavailable import EmulatorUnavailable
 from flashneuron.errors import DeviceError, InputError
 from flashneuron.progress import Progress
@@ -74,14 +74,12 @@ def stop_phone(name: str, wipe: bool = False) -> None:
         raise InputError(f"no emulated phone '{name}' runs; running: {', '.join(phones) or 'none'}")
     supervisor = os.pidfd_open(phones[name].pid)
     try:
-        signal.pidfd_send_signal(supervisor, signal.SIGTERM)
-        end = time.monotonic() + _STOP_S
-        while any(phone.name == name for phone in running_phones()):
-            if time.monotonic() > end:
-                with suppress(ProcessLookupError):
-                    signal.pidfd_send_signal(supervisor, signal.SIGKILL)
-                forget_phone(name)
-            time.sleep(0.02)
+        for number in (signal.SIGTERM, signal.SIGKILL):
+            with suppress(ProcessLookupError):
+                signal.pidfd_send_signal(supervisor, number)
+            if select.select([supervisor], [], [], _STOP_S)[0]:  # it has ended
+                break
+        forget_phone(name)
     finally:
         os.close(supervisor)
     if wipe:
@@ -120,3 +118,6 @@ def _require_machine() -> None:
     for tool, package in {"unshare": "util-linux", "mount": "util-linux", "apt-get": "apt", "dpkg-deb": "dpkg"}.items():
         if not shutil.which(tool):
             raise EmulatorUnavailable(f"{tool} is missing (Debian's package {package})")
+    allowed = subprocess.run(["unshare", *NAMESPACES, "--net", "true"], capture_output=True, text=True)
+    if allowed.returncode != 0:
+        raise EmulatorUnavailable(f"namespaces are not allowed here ({allowed.stderr.strip()})")

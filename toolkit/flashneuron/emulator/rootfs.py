@@ -22,7 +22,7 @@ from flashneuron.emulator.unavailable import EmulatorUnavailable
 from flashneuron.progress import Progress
 
 _PACKAGES = ("adbd", "toybox", "mksh")
-_KEYRING = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
+_KEYRINGS = [Path(f"/usr/share/keyrings/debian-archive-keyring.{kind}") for kind in ("pgp", "gpg")]
 _STUBS = Path(__file__).with_name("stubs")
 _FOLDERS = ("proc", "sys", "dev", "tmp", "data", "vendor", "system/bin")
 _SHELL_USER = "shell:x:2000:2000:shell:/data/local/tmp:/system/bin/sh\n"
@@ -85,12 +85,13 @@ def _lay_out(root: Path) -> None:
 
 
 def _write_apt_configuration(folder: Path) -> Path:
-    if not _KEYRING.is_file():
+    keyring = next((path for path in _KEYRINGS if path.is_file()), None)
+    if keyring is None:
         raise EmulatorUnavailable("Debian's keyring is not here (apt-get install debian-archive-keyring)")
     for name in ("lists/partial", "archives/partial", "sources.d", "preferences.d"):
         (folder / name).mkdir(parents=True)
     (folder / "status").touch()
-    (folder / "sources.list").write_text(f"deb [signed-by={_KEYRING}] {_mirror()} trixie main\n")
+    (folder / "sources.list").write_text(f"deb [signed-by={keyring}] {_mirror()} trixie main\n")
     configuration = folder / "apt.conf"
     settings = {
         "Dir::Etc::sourcelist": folder / "sources.list",
@@ -103,6 +104,7 @@ def _write_apt_configuration(folder: Path) -> Path:
         "Dir::Cache::archives": folder / "archives",
         "APT::Sandbox::User": "root",
         "APT::Default-Release": "trixie",
+        "APT::Update::Error-Mode": "any",
         "Acquire::Retries": 3,
         "Debug::NoLocking": 1,
     }
@@ -135,7 +137,8 @@ def _run(command: list[str], environment: dict[str, str] | None = None) -> str:
     if done.returncode != 0:
         lines = (done.stderr.strip() or done.stdout.strip() or f"exit code {done.returncode}").splitlines()
         first = next((line for line in lines if line.startswith("E:")), lines[-1])
-        raise EmulatorUnavailable(f"{' '.join(command[:2])} failed ({first.strip()})")
+        what = " ".join(word for word in command if not word.startswith("-"))
+        raise EmulatorUnavailable(f"{what} failed ({first.strip()})")
     return done.stdout
 
 

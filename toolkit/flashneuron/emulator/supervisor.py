@@ -17,6 +17,7 @@ import struct
 import subprocess
 import sys
 import threading
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -31,6 +32,7 @@ _CLONE_NEWNET = 0x40000000
 _PR_SET_PDEATHSIG = 1
 _SIOCSIFFLAGS = 0x8914
 _IFF_UP = 1
+NAMESPACES = ("--mount", "--pid", "--ipc", "--uts", "--fork", "--kill-child")  # beside the network, for unshare
 _BOOT = Path(__file__).with_name("boot.sh")
 
 
@@ -67,7 +69,7 @@ def main() -> None:
         limits = [limit.as_dict() for limit in group.limits]
         write_vendor(vendor, plan.profile, limits)
         _leave_network()
-        command = ["unshare", "--mount", "--pid", "--ipc", "--uts", "--fork", "--kill-child", "/bin/sh", str(_BOOT)]
+        command = ["unshare", *NAMESPACES, "/bin/sh", str(_BOOT)]
         command += [str(plan.root), str(data), str(vendor), str(plan.port), plan.profile.name]
         command += map(str, group.procs)
         phone = subprocess.Popen(command, stdin=subprocess.DEVNULL, preexec_fn=_die_with_parent)
@@ -78,6 +80,8 @@ def main() -> None:
         sys.exit(phone.wait())
     finally:
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        with suppress(OSError):
+            listener.shutdown(socket.SHUT_RDWR)  # wakes the thread that accepts; closing alone would not
         listener.close()
         if phone:
             phone.kill()
