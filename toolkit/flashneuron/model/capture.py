@@ -1,0 +1,141 @@
+"""Runs a model over many token sequences layer by layer, and shows each FFN's input on the way.
+
+All tokens pass one layer before the next layer's weights are read, so memory holds one layer and two rows of
+`hidden_size` per token: the residual, and an exchange row that is the FFN's output before a layer and its input after.
+Rows over RESIDENT_BYTES live in an unlinked file of the work folder, which the system may write out.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from flashneuron.errors import ModelError
+from flashneuron.model.blocks import AttentionBlock, HeadBlock, empty_cache
+from flashneuron.model.ffn import Ffn
+from flashneuron.model.spec import ModelSpec, Weights
+
+RESIDENT_BYTES = 512 * 2**20
+CHUNK_BYTES = 16 * 2**20  # of one [tokens, F] or [tokens, vocabulary] intermediate
+
+Select = Callable[[int, Tensor], Tensor]  # (layer, ffn_input [n, d]) → bool [n, F]: the neurons to compute
+TokenIds = np.ndarray[Any, Any]  # integers [length]
+
+
+@dataclass(frozen=True)
+class CapturedLayer:
+    index: int
+    ffn: Ffn
+    ffn_input: Tensor  # fp32 [N, d], N tokens of all sequences in order; valid until the next layer is asked for
+
+
+def compute_device() -> torch.device:
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def chunk_rows(width: int) -> int:
+    """Tokens whose fp32 rows of `width` fit in CHUNK_BYTES."""
+    return max(1, CHUNK_BYTES // (4 * width))
+
+
+def chunks(x: Tensor, width: int, device: torch.device) -> Iterator[Tensor]:
+    """Consecutive rows of x on `device`, as many at a time as an fp32 [rows, width] of CHUNK_BYTES has."""
+    step = chunk_rows(width)
+    return (x[start : start + step].to(device) for start in range(0, len(x), step))
+
+
+class Capture:
+    """One pass over `sequences` (each at most `max_context` ids): take `layers()` to its end, then `losses()`."""
+
+    def __init__(
+        self, spec: ModelSpec, weights: Weights, sequences: Sequence[TokenIds], work_dir: Path | None = None
+    ) -> None:
+        _check(spec, sequences)
+        self._spec, self._weights, self._sequences = spec, weights, sequences
+        self._spans = _spans(sequences)
+        tokens = self._spans[-1].stop if self._spans else 0
+        self._residual = _rows(tokens, spec.hidden_size, work_dir)
+        self._exchange = _rows(tokens, spec.hidden_size, work_dir)
+        self._embed()
+
+    @torch.no_grad()
+    def layers(self, select: Select | None = None) -> Iterator[CapturedLayer]:
+        """Each layer in turn. `select` limits the neurons that later layers see the results of."""
+        for index in range(self._spec.layers):
+            self._attend(index)
+            ffn = Ffn.load(self._weights, index, compute_device())
+            yield CapturedLayer(index, ffn, self._exchange)
+            self._feed_forward(index, ffn, select)
+
+    @torch.no_grad()
+    def losses(self) -> Iterator[float]:
+        """−Σ ln p(next id) of each sequence, over all its ids but the first."""
+        device = compute_device()
+        head = HeadBlock(self._spec, self._weights).to(device)
+        step = chunk_rows(self._spec.vocab_size)
+        for ids, span in zip(self._sequences, self._spans, strict=True):
+            targets, loss = torch.from_numpy(ids[1:].astype(np.int64)), 0.0
+            for start in range(0, len(targets), step):
+                target = targets[start : start + step]
+                rows = slice(span.start + start, span.start + start + len(target))
+                logits = head(self._residual[rows].to(device), self._exchange[rows].to(device))
+                loss += torch.nn.functional.cross_entropy(logits, target.to(device), reduction="sum").item()
+            yield loss
+
+    @torch.no_grad()
+    def _embed(self) -> None:
+        """FORMAT.md, embedding.bin: token[id] + position[p] in fp32."""
+        tokens = self._weights["embed.tokens"]
+        project = self._weights["embed.project_in"].float() if "embed.project_in" in self._weights else None
+        positions = self._weights["embed.positions"].float() if self._spec.position_rows else None
+        for ids, span in zip(self._sequences, self._spans, strict=True):
+            rows = tokens[torch.from_numpy(ids.astype(np.int64))].float()
+            rows = rows if project is None else rows @ project.T
+            self._residual[span] = rows if positions is None else rows + positions[: len(ids)]
+        self._exchange.zero_()
+
+    def _attend(self, index: int) -> None:
+        block = AttentionBlock(self._spec, index, self._weights)
+        cache, start = empty_cache(self._spec), torch.zeros(1, dtype=torch.int64)
+        for span in self._spans:
+            residual, ffn_input, _, _ = block(self._residual[span], self._exchange[span], cache, cache, start)
+            self._residual[span], self._exchange[span] = residual, ffn_input
+
+    def _feed_forward(self, index: int, ffn: Ffn, select: Select | None) -> None:
+        device, step = ffn.up.device, chunk_rows(self._spec.ffn_size)
+        scratch = torch.empty(step, self._spec.ffn_size, device=device)
+        for start in range(0, len(self._exchange), step):
+            x = self._exchange[start : start + step].to(device)
+            self._exchange[start : start + step] = ffn(x, select(index, x) if select else None, scratch[: len(x)])
+
+
+def _check(spec: ModelSpec, sequences: Sequence[TokenIds]) -> None:
+    for ids in sequences:
+        if not 0 < len(ids) <= spec.max_context:
+            raise ValueError(f"a sequence has {len(ids)} ids; 1 to {spec.max_context} are possible")
+        if ids.min() < 0 or ids.max() >= spec.vocab_size:
+            raise ModelError(
+                f"the text has token id {ids.max()} and the model's vocabulary {spec.vocab_size}: "
+                "tokenizer.json is another model's; use the one that belongs to this checkpoint"
+            )
+
+
+def _spans(sequences: Sequence[TokenIds]) -> list[slice]:
+    ends = np.cumsum([len(ids) for ids in sequences]).tolist()
+    return [slice(end - len(ids), end) for ids, end in zip(sequences, ends, strict=True)]
+
+
+def _rows(tokens: int, width: int, work_dir: Path | None) -> Tensor:
+    """Zeroed fp32 [tokens, width]; mapped from a file that is gone with the array where it is large."""
+    size = tokens * width * 4
+    if size <= RESIDENT_BYTES:
+        return torch.zeros(tokens, width)
+    with tempfile.NamedTemporaryFile(dir=work_dir) as file:
+        return torch.from_numpy(np.memmap(file, np.float32, "w+", shape=(tokens, width)))

@@ -1,0 +1,80 @@
+"""What stored predictors do on text: shares of one layer's neurons, and perplexity with all of them in force."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from torch import Tensor
+
+from flashneuron.model.capture import Capture, TokenIds, chunks
+from flashneuron.model.ffn import Ffn
+from flashneuron.model.spec import ModelSpec, Weights
+from flashneuron.predictor.lowrank import LowRank
+from flashneuron.predictor.settings import Perplexity
+from flashneuron.progress import Progress, SilentProgress
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """Counts of (token, neuron) pairs. Shares of nothing are 1."""
+
+    pairs: int
+    firing: int
+    selected: int
+    found: int  # firing and selected
+
+    @property
+    def true_density(self) -> float:
+        return self.firing / self.pairs
+
+    @property
+    def predicted_density(self) -> float:
+        return self.selected / self.pairs
+
+    @property
+    def recall(self) -> float:
+        return self.found / self.firing if self.firing else 1.0
+
+    @property
+    def precision(self) -> float:
+        return self.found / self.selected if self.selected else 1.0
+
+
+def agreement(predictor: LowRank, ffn: Ffn, x: Tensor) -> Agreement:
+    """x: FFN inputs [N, d], on any device."""
+    counts = [0, 0, 0]
+    for rows in chunks(x, len(ffn.up), ffn.up.device):
+        fires, selected = ffn.active(rows), predictor.selects(rows)
+        for index, pairs in enumerate((fires, selected, fires & selected)):
+            counts[index] += int(pairs.sum())
+    return Agreement(len(x) * len(ffn.up), *counts)
+
+
+def perplexity(
+    spec: ModelSpec,
+    weights: Weights,
+    sequences: Sequence[TokenIds],
+    predictors: Sequence[LowRank] | None = None,
+    work_dir: Path | None = None,
+    progress: Progress | None = None,
+) -> Perplexity:
+    """Teacher-forced, each sequence from its start. `predictors`, one a layer, limit the neurons of every layer at
+    once, so that their misses add up as they do in the runtime; None computes all.
+    """
+
+    def select(layer: int, x: Tensor) -> Tensor:
+        assert predictors is not None
+        return predictors[layer].to(x.device).selects(x)
+
+    capture = Capture(spec, weights, sequences, work_dir)
+    title = "perplexity, dense" if predictors is None else "perplexity, predicted"
+    with (progress or SilentProgress()).step(title, spec.layers + 1, "layers") as advance:
+        for _ in capture.layers(None if predictors is None else select):
+            advance(1)
+        nll = math.fsum(capture.losses())
+        advance(1)
+    tokens = sum(len(ids) - 1 for ids in sequences)
+    return Perplexity(perplexity=math.exp(nll / tokens), nll=nll, tokens=tokens)
