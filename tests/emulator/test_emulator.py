@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import socket
 from collections.abc import Iterator
+from dataclasses import asdict
 from pathlib import Path, PurePosixPath
 
 import pytest
@@ -136,5 +138,7 @@ def test_a_killed_supervisor_takes_its_phone_along() -> None:
 def test_the_command_line_lists_the_phone_with_its_limits(phone: RunningPhone) -> None:
     listed = CliRunner().invoke(cli, ["emulator", "list"], catch_exceptions=False).stdout
     assert f"{phone.name}: profile {phone.profile}, at {phone.device}" in listed
+    as_json = json.loads(CliRunner().invoke(cli, ["emulator", "list", "--format", "json"]).stdout)["phones"]
+    assert {"device": phone.device, **asdict(phone)} in as_json
     for limit in phone.limits:
         assert f"{limit['name']} {limit['value']}: {'enforced' if limit['enforced'] else 'NOT enforced'}" in listed

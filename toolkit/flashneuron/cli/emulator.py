@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import asdict
+from typing import Any
+
 import click
 
+from flashneuron.cli.options import format_option
 from flashneuron.cli.progress import make_progress
 from flashneuron.device.phones import RunningPhone, running_phones
 from flashneuron.emulator.phone import start_phone, stop_phone
@@ -19,9 +24,13 @@ def command() -> None:
 @command.command()
 @click.option("--profile", default=DEFAULT_PROFILE, show_default=True, type=click.Choice(profile_names()))
 @click.option("--port", type=int, help="Port on 127.0.0.1; default: the first free one from 5038.")
-def start(profile: str, port: int | None) -> None:
+@format_option("table", "json")
+def start(profile: str, port: int | None, style: str) -> None:
     """Start a phone. Needs root and Debian 12 or 13; the first start fetches 35 MB."""
     phone = start_phone(profile, make_progress(), port)
+    if style == "json":
+        click.echo(json.dumps(_as_json(phone)))
+        return
     facts = load_profile(profile)
     click.echo(f"{phone.name}: {facts.title}, emulated, at {phone.device} (--device {phone.device})")
     click.echo(f"  figures of {facts.figures.date}: {facts.figures.source}; derived: {facts.figures.derived}")
@@ -47,11 +56,19 @@ def stop(name: str | None, every: bool, wipe: bool) -> None:
 
 
 @command.command("list")
-def list_phones() -> None:
+@format_option("table", "json")
+def list_phones(style: str) -> None:
     """The phones that run, and which of their limits are enforced."""
+    if style == "json":
+        click.echo(json.dumps({"phones": [_as_json(phone) for phone in running_phones()]}))
+        return
     for phone in running_phones():
         click.echo(f"{phone.name}: profile {phone.profile}, at {phone.device}, process {phone.pid}")
         _show_limits(phone)
+
+
+def _as_json(phone: RunningPhone) -> dict[str, Any]:
+    return {"device": phone.device, **asdict(phone)}
 
 
 def _show_limits(phone: RunningPhone) -> None:
