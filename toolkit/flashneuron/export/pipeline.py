@@ -36,6 +36,7 @@ from flashneuron.package.schema import (
     Role,
 )
 from flashneuron.predictor.settings import PredictorSettings, PredictorTable
+from flashneuron.predictor.train import train_predictors
 from flashneuron.progress import Progress
 
 TOKENIZER, STATISTICS = "tokenizer.json", "statistics.json"
@@ -79,6 +80,8 @@ def prepare(model_path: Path, output: Path, recipe: ExportRecipe, progress: Prog
     text = read_texts(recipe.texts, model.path) if recipe.predictor == "lowrank" else None
     if text is not None:
         token_sequences(text, model)
+        if (recipe.rank or 0) > (width := min(model.spec.hidden_size, model.spec.ffn_size)):
+            raise InputError(f"--rank {recipe.rank} is over the model's width {width}; choose a smaller one")
     partial = PartialPackage(output)
     check_free_disk(model.spec, recipe, partial.folder)
     inputs = [flashneuron.__version__, model.fingerprint(), text.fingerprint() if text else ""]
@@ -90,11 +93,9 @@ def prepare(model_path: Path, output: Path, recipe: ExportRecipe, progress: Prog
 def make_predictors(job: Job, recipe: ExportRecipe, progress: Progress) -> PredictorTable | None:
     if job.text is None:
         return None
-    from flashneuron.predictor.train import train_predictors
-
     train, validation = token_sequences(job.text, job.model)
     settings = PredictorSettings(recall=recipe.recall, rank=recipe.rank, dtype=recipe.dtype)
-    folder = job.partial.folder
+    folder = job.partial.folder / "predictor"
     return train_predictors(job.model.spec, job.model.weights, train, validation, settings, folder, progress)
 
 
