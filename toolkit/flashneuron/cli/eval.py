@@ -63,4 +63,4 @@ def command(package: Path, text: Path, tokens: int, length: int, device: str | N
     rows += [("read per token", format_bytes(data["bytes_per_token"]))]
     rows += [(name, str(scores.ready.settings[name])) for name in shown if name in scores.ready.settings]
     rows += [("package", opened.manifest.name), ("device", where(conditions, place))]
-    click.echo("\n".join([text_table(("", ""), rows), *remarks(scores.ready)]))
+    click.echo("\n".join([text_table(("measure", "value"), rows), *remarks(scores.ready)]))

@@ -16,6 +16,8 @@ def where(conditions: dict[str, Any], device: str) -> str:
     emulated = conditions.get("emulated")
     if isinstance(emulated, dict):
         return f"emulated phone {emulated.get('profile', device)}"
+    if conditions.get("kind") == "host":
+        return "this machine (not a phone)"
     return str(conditions.get("model") or device)
 
 
