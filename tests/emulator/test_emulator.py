@@ -123,7 +123,7 @@ def test_a_phone_that_goes_away_ends_a_stream_at_once_and_leaves_nothing() -> No
         device.shell(["true"])
 
 
-def test_a_killed_supervisor_takes_its_phone_along() -> None:
+def test_a_killed_supervisor_takes_its_phone_along_and_leaves_nothing_for_long() -> None:
     phone = start_phone(DEFAULT_PROFILE, SilentProgress(), name=f"test-killed-{os.getpid()}")
     device = AdbDevice("127.0.0.1", phone.port)
     with device.stream(["sh", "-c", "echo started; sleep 600"]) as running:
@@ -133,6 +133,10 @@ def test_a_killed_supervisor_takes_its_phone_along() -> None:
         with pytest.raises(DeviceError, match="went away"):
             next(lines)
     assert phone.name not in {other.name for other in running_phones()}
+    # What it could not clean up itself goes with the next start.
+    start_phone(DEFAULT_PROFILE, SilentProgress(), name=phone.name)
+    stop_phone(phone.name, wipe=True)
+    assert not list(Path("/sys/fs/cgroup").glob(f"**/flashneuron-{phone.pid}-*"))
 
 
 def test_the_command_line_lists_the_phone_with_its_limits(phone: RunningPhone) -> None:
