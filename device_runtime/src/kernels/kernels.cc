@@ -69,7 +69,9 @@ float dot_row(const T* weights, const float* x, size_t count) {
   }
   float lanes[kLanes];
   store(sums[0], lanes);
+  FN_UNROLL
   for (size_t half = kLanes / 2; half > 0; half /= 2) {
+    FN_UNROLL
     for (size_t lane = 0; lane < half; ++lane) lanes[lane] += lanes[lane + half];
   }
   return lanes[0];

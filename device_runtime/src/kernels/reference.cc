@@ -1,4 +1,5 @@
 // The scalar kernels: what the vector kernels are tested against, and what machines without fused multiply-add run.
+#include <algorithm>
 #include <cmath>
 #include <cstdint>
 #include <cstring>
@@ -51,7 +52,7 @@ void to_fp32(const std::byte* source, DType dtype, float* destination, size_t co
 
 void from_fp32(const float* source, DType dtype, std::byte* destination, size_t count) {
   if (dtype == DType::kFp32) {
-    std::memcpy(destination, source, count * sizeof(float));
+    std::copy_n(reinterpret_cast<const std::byte*>(source), count * sizeof(float), destination);
     return;
   }
   for (size_t i = 0; i < count; ++i) {
