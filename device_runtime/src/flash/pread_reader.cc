@@ -12,14 +12,13 @@
 #include <deque>
 #include <map>
 #include <mutex>
-#include <system_error>
 #include <thread>
 #include <vector>
 
-#include "core/align.h"
 #include "flash/busy_meter.h"
 #include "flash/direct_file.h"
 #include "flash/flash_reader.h"
+#include "flash/whole_read.h"
 
 namespace flashneuron {
 namespace {
@@ -35,30 +34,14 @@ struct QueuedRead {
   uint32_t block_bytes;
 };
 
-Status read_error(const QueuedRead& read, const std::string& what) {
-  return {StatusCode::kIo, read.file->path + ": reading " + std::to_string(read.request.length) + " bytes at " +
-                               std::to_string(read.request.offset) + ": " + what};
-}
-
-// Fills the destination up to the file's end. A direct read that comes back short goes on at the block that it broke
-// off in, because it may only start at one.
-Status read_whole(const QueuedRead& read) {
-  const ReadRequest& request = read.request;
-  const uint64_t file_bytes = read.file->file.bytes();
-  if (request.offset >= file_bytes || round_up(file_bytes, read.block_bytes) < request.offset + request.length) {
-    return read_error(read, "lies past the file's end at " + std::to_string(file_bytes));
-  }
-  const uint64_t wanted = std::min<uint64_t>(request.length, file_bytes - request.offset);
-  for (uint64_t done = 0;;) {
-    const ssize_t count = ::pread(read.file->file.descriptor(), request.destination + done, request.length - done,
-                                  static_cast<off_t>(request.offset + done));
-    if (count < 0 && errno == EINTR) continue;
-    if (count < 0) return read_error(read, std::generic_category().message(errno));
-    if (done + static_cast<uint64_t>(count) >= wanted) return {};
-    const uint64_t progress = round_down(static_cast<uint64_t>(count), read.block_bytes);
-    if (progress == 0) return read_error(read, "the file ends too early; it was cut while in use");
-    done += progress;
-  }
+Status perform(const QueuedRead& read) {
+  const DirectFile& file = read.file->file;
+  const auto pread_file = [&](std::byte* destination, size_t bytes, uint64_t offset) -> ssize_t {
+    const ssize_t count = ::pread(file.descriptor(), destination, bytes, static_cast<off_t>(offset));
+    return count >= 0 ? count : -errno;
+  };
+  const Status status = read_whole(pread_file, read.request, file.bytes(), read.block_bytes);
+  return status.ok() ? status : Status(status.code(), read.file->path + ": " + status.message());
 }
 
 class PreadReader : public FlashReader {
@@ -129,7 +112,7 @@ class PreadReader : public FlashReader {
       const QueuedRead read = queue_.front();
       queue_.pop_front();
       lock.unlock();
-      Status status = read_whole(read);
+      Status status = perform(read);
       lock.lock();
       busy_.finish(BusyMeter::Clock::now());
       completions_.push_back({read.request.tag, std::move(status)});
