@@ -77,6 +77,7 @@ def ladder_rows(points: Sequence[Point]) -> Table:
                 *([format_bytes(asked) if asked else "all resident"] if several else []),
                 format_bytes(cost.bytes_read),
                 _ratio(cost.bytes_read, last.decode.bytes_read if last else None),
+                format_bytes(cost.bytes_wanted),
                 f"{cost.requests:.1f}",
                 _ratio(cost.requests, last.decode.requests if last else None),
                 milliseconds(cost.io_us),
@@ -90,10 +91,11 @@ def ladder_rows(points: Sequence[Point]) -> Table:
         )
         before[asked] = point
     step = ("step", "RAM") if several else ("step",)
-    costs = ("read/token", "×", "reads/token", "×", "I/O ms", "memory ms", "compute ms", "total ms", "×")
+    costs = ("read/token", "×", "wanted", "reads/token", "×", "I/O ms", "memory ms", "compute ms", "total ms", "×")
     note = (
-        "× is the ratio to the step before. total: median [quartiles] of decoded tokens over all runs; other times are "
-        "means, I/O is time with a read outstanding and overlaps compute. DRAM: peak RSS of the process."
+        "× is the ratio to the step before; wanted: bytes of the records alone, before reads are rounded to blocks. "
+        "total: median [quartiles] of decoded tokens over all runs; other times are means, I/O is time with a read "
+        "outstanding and overlaps compute. DRAM: peak RSS of the process."
     )
     return Table((*step, *costs, "DRAM", "runs × tokens"), rows, note)
 
