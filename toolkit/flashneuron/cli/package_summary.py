@@ -65,10 +65,10 @@ def render(data: dict[str, Any]) -> str:
     sizes = [(role, format_bytes(size), f"{size / data['bytes']:.1%}") for role, size in data["bytes_by_role"].items()]
     sizes.append(("total", format_bytes(data["bytes"]), ""))
     parts = ["\n".join(f"{name:<{width}}  {value}" for name, value in facts), text_table(("role", "size", ""), sizes)]
-    return "\n\n".join([*parts, _render_predictor(data["predictor"])])
+    return "\n\n".join([*parts, render_predictors(data["predictor"])])
 
 
-def _render_predictor(table: dict[str, Any] | None) -> str:
+def render_predictors(table: dict[str, Any] | None) -> str:
     if table is None:
         return "no predictors: every neuron is computed for every token"
     names = ("true_density", "predicted_density", "recall", "precision")

@@ -47,6 +47,14 @@ class FinishedWork:
     def predictor_path(self, layer: int) -> Path:
         return self._folder / f"layer_{layer:03}.pred"
 
+    def keep_only(self, layers: Iterable[int]) -> None:
+        """Removes every file of another training: the table, and predictors of other layers."""
+        kept = {f"layer_{layer:03}" for layer in layers}
+        for path in [*self._folder.glob("layer_*.pred"), *self._folder.glob("layer_*.json")]:
+            if path.stem not in kept:
+                path.unlink()
+        (self._folder / "table.json").unlink(missing_ok=True)
+
     def layer(self, layer: int, key: str) -> LayerRow | None:
         """The row of a predictor that was made under `key` and is still the same file."""
         record, path = self._read(f"layer_{layer:03}.json", key), self.predictor_path(layer)

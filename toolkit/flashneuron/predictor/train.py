@@ -47,6 +47,7 @@ def train_predictors(
     if table is not None and len(rows) == spec.layers:
         return table
     out_dir.mkdir(parents=True, exist_ok=True)
+    work.keep_only(rows)
     missing = [layer for layer in range(spec.layers) if layer not in rows]
     if missing:
         ends = (_tokens(fit), _tokens(fit) + _tokens(tuning))
