@@ -2,12 +2,10 @@
 
 All tokens pass one layer before the next layer's weights are read, so memory holds one layer and two rows of
 `hidden_size` per token: the residual, and an exchange row that is the FFN's output before a layer and its input after.
-Rows over RESIDENT_BYTES live in an unlinked file of the work folder, which the system may write out.
 """
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,8 +19,8 @@ from flashneuron.errors import ModelError
 from flashneuron.model.blocks import AttentionBlock, HeadBlock, empty_cache
 from flashneuron.model.ffn import Ffn
 from flashneuron.model.spec import ModelSpec, Weights
+from flashneuron.model.token_rows import Rows, TokenRows
 
-RESIDENT_BYTES = 512 * 2**20
 CHUNK_BYTES = 16 * 2**20  # of one [tokens, F] or [tokens, vocabulary] intermediate
 
 Select = Callable[[int, Tensor], Tensor]  # (layer, ffn_input [n, d]) → bool [n, F]: the neurons to compute
@@ -33,7 +31,7 @@ TokenIds = np.ndarray[Any, Any]  # integers [length]
 class CapturedLayer:
     index: int
     ffn: Ffn
-    ffn_input: Tensor  # fp32 [N, d], N tokens of all sequences in order; valid until the next layer is asked for
+    ffn_input: TokenRows  # [N, d], N tokens of all sequences in order; valid until the next layer is asked for
 
 
 def compute_device() -> torch.device:
@@ -45,7 +43,7 @@ def chunk_rows(width: int) -> int:
     return max(1, CHUNK_BYTES // (4 * width))
 
 
-def chunks(x: Tensor, width: int, device: torch.device) -> Iterator[Tensor]:
+def chunks(x: Rows, width: int, device: torch.device) -> Iterator[Tensor]:
     """Consecutive rows of x on `device`, as many at a time as an fp32 [rows, width] of CHUNK_BYTES has."""
     step = chunk_rows(width)
     return (x[start : start + step].to(device) for start in range(0, len(x), step))
@@ -61,8 +59,8 @@ class Capture:
         self._spec, self._weights, self._sequences = spec, weights, sequences
         self._spans = _spans(sequences)
         tokens = self._spans[-1].stop if self._spans else 0
-        self._residual = _rows(tokens, spec.hidden_size, work_dir)
-        self._exchange = _rows(tokens, spec.hidden_size, work_dir)
+        self._residual = TokenRows(tokens, spec.hidden_size, work_dir)
+        self._exchange = TokenRows(tokens, spec.hidden_size, work_dir)
         self._embed()
 
     @torch.no_grad()
@@ -99,7 +97,6 @@ class Capture:
             rows = tokens[torch.from_numpy(ids.astype(np.int64))].float()
             rows = rows if project is None else rows @ project.T
             self._residual[span] = rows if positions is None else rows + positions[: len(ids)]
-        self._exchange.zero_()
 
     def _attend(self, index: int) -> None:
         block = AttentionBlock(self._spec, index, self._weights)
@@ -130,12 +127,3 @@ def _check(spec: ModelSpec, sequences: Sequence[TokenIds]) -> None:
 def _spans(sequences: Sequence[TokenIds]) -> list[slice]:
     ends = np.cumsum([len(ids) for ids in sequences]).tolist()
     return [slice(end - len(ids), end) for ids, end in zip(sequences, ends, strict=True)]
-
-
-def _rows(tokens: int, width: int, work_dir: Path | None) -> Tensor:
-    """Zeroed fp32 [tokens, width]; mapped from a file that is gone with the array where it is large."""
-    size = tokens * width * 4
-    if size <= RESIDENT_BYTES:
-        return torch.zeros(tokens, width)
-    with tempfile.NamedTemporaryFile(dir=work_dir) as file:
-        return torch.from_numpy(np.memmap(file, np.float32, "w+", shape=(tokens, width)))

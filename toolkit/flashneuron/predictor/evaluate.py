@@ -12,6 +12,7 @@ from torch import Tensor
 from flashneuron.model.capture import Capture, TokenIds, chunks
 from flashneuron.model.ffn import Ffn
 from flashneuron.model.spec import ModelSpec, Weights
+from flashneuron.model.token_rows import Rows
 from flashneuron.predictor.lowrank import LowRank
 from flashneuron.predictor.settings import Perplexity
 from flashneuron.progress import Progress, SilentProgress
@@ -43,7 +44,7 @@ class Agreement:
         return self.found / self.selected if self.selected else 1.0
 
 
-def agreement(predictor: LowRank, ffn: Ffn, x: Tensor) -> Agreement:
+def agreement(predictor: LowRank, ffn: Ffn, x: Rows) -> Agreement:
     """x: FFN inputs [N, d], on any device."""
     counts = [0, 0, 0]
     for rows in chunks(x, len(ffn.up), ffn.up.device):

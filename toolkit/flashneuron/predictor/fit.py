@@ -20,6 +20,7 @@ from torch import Tensor
 
 from flashneuron.model.capture import chunk_rows, chunks
 from flashneuron.model.ffn import Ffn
+from flashneuron.model.token_rows import Rows
 from flashneuron.predictor.lowrank import LowRank
 from flashneuron.predictor.settings import PredictorSettings
 
@@ -51,9 +52,9 @@ class Regression:
         return LowRank(a.float(), b.float(), bias.float())
 
 
-def regress(ffn: Ffn, x: Tensor) -> Regression:
+def regress(ffn: Ffn, x: Rows) -> Regression:
     """x [N, d], on any device."""
-    mean, covariance = _moments(x, ffn.up.device)
+    mean, covariance = _moments(x, ffn.up.shape[1], ffn.up.device)
     values, vectors = torch.linalg.eigh(covariance)
     deviations = values.clamp_min(float(values[-1]) * SMALLEST_EIGENVALUE).sqrt()
     up = ffn.up.double()
@@ -69,7 +70,7 @@ def regress(ffn: Ffn, x: Tensor) -> Regression:
     )
 
 
-def choose_rank(regression: Regression, ffn: Ffn, x: Tensor, recall: float) -> int:
+def choose_rank(regression: Regression, ffn: Ffn, x: Rows, recall: float) -> int:
     """The rank of least cost, x [n, d] being text to choose by. Stops where a predictor alone costs more than that."""
     firing = sum(int(ffn.active(part).sum()) for part in _chunks(ffn, x)) / (len(x) * len(ffn.up))
     best_cost, best_rank = float("inf"), 1
@@ -95,7 +96,7 @@ def layer_cost(ffn: Ffn, rank: int, density: float) -> float:
     return rank * (width + neurons) + WINDOW_UNION * density * neurons * 2 * width
 
 
-def refine(predictor: LowRank, ffn: Ffn, x: Tensor, settings: PredictorSettings) -> LowRank:
+def refine(predictor: LowRank, ffn: Ffn, x: Rows, settings: PredictorSettings) -> LowRank:
     """x [N, d], on any device, is passed once or more in random order. Steps are relative to each tensor's size."""
     device = ffn.up.device
     batch = min(settings.batch_tokens, len(x), 4 * chunk_rows(len(ffn.up)))
@@ -120,7 +121,7 @@ def refine(predictor: LowRank, ffn: Ffn, x: Tensor, settings: PredictorSettings)
     return LowRank(a, b, bias)
 
 
-def threshold_for(predictor: LowRank, ffn: Ffn, x: Tensor, recall: float) -> tuple[float, float]:
+def threshold_for(predictor: LowRank, ffn: Ffn, x: Rows, recall: float) -> tuple[float, float]:
     """The highest logit over which `recall` of the firing neurons lie, and the share of all neurons over it."""
     firing = torch.cat([predictor.logits(part)[ffn.active(part)] for part in _chunks(ffn, x)])
     if not len(firing):
@@ -131,9 +132,8 @@ def threshold_for(predictor: LowRank, ffn: Ffn, x: Tensor, recall: float) -> tup
     return threshold, selected / (len(x) * len(ffn.up))
 
 
-def _moments(x: Tensor, device: torch.device) -> tuple[Tensor, Tensor]:
+def _moments(x: Rows, width: int, device: torch.device) -> tuple[Tensor, Tensor]:
     """Mean [d] and covariance [d, d] of rows, float64."""
-    width = x.shape[1]
     mean = torch.zeros(width, dtype=torch.float64, device=device)
     for part in chunks(x, width, device):
         mean += part.sum(0, dtype=torch.float64) / len(x)
@@ -144,7 +144,7 @@ def _moments(x: Tensor, device: torch.device) -> tuple[Tensor, Tensor]:
     return mean, covariance / len(x)
 
 
-def _chunks(ffn: Ffn, x: Tensor) -> Iterator[Tensor]:
+def _chunks(ffn: Ffn, x: Rows) -> Iterator[Tensor]:
     return chunks(x, len(ffn.up), ffn.up.device)
 
 

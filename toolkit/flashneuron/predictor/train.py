@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from flashneuron.errors import InputError
 from flashneuron.model.capture import Capture, CapturedLayer, TokenIds
 from flashneuron.model.ffn import Ffn
 from flashneuron.model.spec import ModelSpec, Weights
+from flashneuron.model.token_rows import Rows
 from flashneuron.package.predictor_file import read_predictor
 from flashneuron.predictor.evaluate import agreement, perplexity
 from flashneuron.predictor.fit import RECALL_MARGIN, choose_rank, refine, regress, threshold_for
@@ -77,7 +79,8 @@ def train_predictors(
 
 def train_layer(layer: CapturedLayer, ends: tuple[int, int], settings: PredictorSettings) -> tuple[LowRank, LayerRow]:
     """Rows of `layer.ffn_input` up to ends[0] are fitted, up to ends[1] tuned on, and the rest measured on."""
-    fit, tuning, validation = (part for part in layer.ffn_input.tensor_split(ends))
+    bounds = itertools.pairwise((0, *ends, len(layer.ffn_input)))
+    fit, tuning, validation = (layer.ffn_input.part(start, stop) for start, stop in bounds)
     ffn, target = layer.ffn, 1 - RECALL_MARGIN * (1 - settings.recall)
     regression = regress(ffn, fit)
     rank = settings.rank or choose_rank(regression, ffn, _spread(tuning, LADDER_TOKENS), target)
@@ -111,11 +114,11 @@ def split_tuning(train: Sequence[TokenIds], tokens: int) -> tuple[list[TokenIds]
     )
 
 
-def _threshold(predictor: LowRank, ffn: Ffn, tuning: Tensor, target: float) -> tuple[float, float]:
+def _threshold(predictor: LowRank, ffn: Ffn, tuning: Rows, target: float) -> tuple[float, float]:
     return threshold_for(predictor, ffn, _spread(tuning, TUNING_CELLS // len(ffn.up)), target)
 
 
-def _spread(x: Tensor, rows: int) -> Tensor:
+def _spread(x: Rows, rows: int) -> Tensor:
     """At most `rows` rows from everywhere in x."""
     return x[:: -(-len(x) // max(1, rows))]
 
