@@ -31,15 +31,17 @@ class FlashReader {
  public:
   virtual ~FlashReader() = default;
 
-  // Opens a file for reading; the same path opened twice gives the same number. Errors: kNotFound, kIo.
+  // Opens a file for reading; the same path opened twice gives the same number. Files stay open, and are expected not
+  // to change, for the reader's life. Errors: kNotFound, kIo.
   virtual Result<uint32_t> open(const std::string& path) = 0;
-  // Alignment of offsets, lengths and destinations; at least 4096, a power of two.
+  // Alignment of offsets, lengths and destinations: 4096 to 16384, a power of two. Opening a file may raise it, so ask
+  // when all files are open.
   virtual uint32_t block_bytes() const = 0;
   // Queues the batch and returns at once. Completions come in any order.
   virtual void submit(std::span<const ReadRequest> batch) = 0;
   // The next completion, waiting for it if need be; nullopt when nothing is outstanding.
   virtual std::optional<ReadCompletion> wait() = 0;
-  // Wall time so far during which at least one read was outstanding.
+  // Wall time so far during which at least one read was outstanding: submitted, and not yet completed by its worker.
   virtual int64_t busy_us() const = 0;
   // Why reads are not direct, or nullopt when O_DIRECT is in force for every open file.
   virtual std::optional<std::string> buffered_reason() const = 0;
@@ -50,7 +52,9 @@ struct PreadReaderOptions {
   bool direct = true;  // false: buffered on purpose (tests, file systems without O_DIRECT)
 };
 
-// A reader with `workers` threads. The block is asked of the file system (statx) and of the page size.
+// A reader with `workers` threads (at least one). The block is asked of the file system (statx), else it is a page; how
+// silent page-cache reads are found out stands in direct_file.cc. Destroying it drops queued reads and waits for those
+// under way.
 std::unique_ptr<FlashReader> make_pread_reader(const PreadReaderOptions& options);
 
 }  // namespace flashneuron
