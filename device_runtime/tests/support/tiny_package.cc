@@ -1,14 +1,11 @@
 #include "support/tiny_package.h"
 
-#include <stdlib.h>
-
-#include <algorithm>
 #include <cmath>
 #include <cstdio>
+#include <filesystem>
 #include <fstream>
 #include <map>
 #include <nlohmann/json.hpp>
-#include <stdexcept>
 
 #include "kernels/kernels.h"
 #include "support/package_files.h"
@@ -180,15 +177,9 @@ json manifest_of(Files& files, const TinyPackageOptions& options, const std::vec
   return manifest;
 }
 
-std::filesystem::path temporary_folder() {
-  std::string path = (std::filesystem::temp_directory_path() / "flashneuron-test-XXXXXX").string();
-  if (mkdtemp(path.data()) == nullptr) throw std::runtime_error("cannot create " + path);
-  return path;
-}
-
 }  // namespace
 
-TinyPackage::TinyPackage(const TinyPackageOptions& options) : options_(options), folder_(temporary_folder()) {
+TinyPackage::TinyPackage(const TinyPackageOptions& options) : options_(options) {
   Random random(options.seed);
   const size_t rows = size_t{options.vocab_size} + options.max_context;
   embedding_ = rounded(random.uniforms(rows * options.hidden_size, -1.0f, 1.0f), options.dtype);
@@ -197,21 +188,16 @@ TinyPackage::TinyPackage(const TinyPackageOptions& options) : options_(options),
   files["embedding.bin"] = {elements(embedding_, options.dtype), "embedding"};
   files["tokenizer.json"] = {text_bytes("{}"), "tokenizer"};
   const json manifest = manifest_of(files, options, layers_);
-  for (const auto& [path, file] : files) write_file(folder_ / path, file.bytes);
-  write_file(folder_ / "manifest.json", text_bytes(manifest.dump(1)));
-}
-
-TinyPackage::~TinyPackage() {
-  std::error_code ignored;
-  std::filesystem::remove_all(folder_, ignored);
+  for (const auto& [path, file] : files) write_file(folder_.path() / path, file.bytes);
+  write_file(folder_.path() / "manifest.json", text_bytes(manifest.dump(1)));
 }
 
 std::string TinyPackage::make_store() const {
-  const std::filesystem::path store = folder_ / "store";
+  const std::filesystem::path store = folder_.path() / "store";
   std::filesystem::create_directories(store);
-  const json manifest = json::parse(std::ifstream(folder_ / "manifest.json"));
+  const json manifest = json::parse(std::ifstream(folder_.path() / "manifest.json"));
   for (const json& entry : manifest.at("files")) {
-    std::filesystem::copy_file(folder_ / entry.at("path").get<std::string>(),
+    std::filesystem::copy_file(folder_.path() / entry.at("path").get<std::string>(),
                                store / entry.at("sha256").get<std::string>(),
                                std::filesystem::copy_options::skip_existing);
   }

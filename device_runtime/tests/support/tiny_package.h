@@ -3,11 +3,11 @@
 #pragma once
 
 #include <cstdint>
-#include <filesystem>
 #include <string>
 #include <vector>
 
 #include "core/dtype.h"
+#include "support/temp_folder.h"
 
 namespace flashneuron::testing {
 
@@ -46,16 +46,13 @@ struct TinyLayer {
   std::vector<float> bias;  // [ffn_size]
 };
 
-// Owns its folder: the destructor removes it. I/O errors throw std::runtime_error, which fails the test.
+// Owns its folder, which goes with it. I/O errors throw, which fails the test.
 class TinyPackage {
  public:
   explicit TinyPackage(const TinyPackageOptions& options = {});
-  ~TinyPackage();
-  TinyPackage(const TinyPackage&) = delete;
-  TinyPackage& operator=(const TinyPackage&) = delete;
 
   const TinyPackageOptions& options() const { return options_; }
-  std::string folder() const { return folder_.string(); }
+  std::string folder() const { return folder_.path().string(); }
   const TinyLayer& layer(uint32_t layer) const { return layers_.at(layer); }
   // [vocab_size + max_context, hidden_size]: token rows, then position rows.
   const std::vector<float>& embedding() const { return embedding_; }
@@ -65,7 +62,7 @@ class TinyPackage {
 
  private:
   TinyPackageOptions options_;
-  std::filesystem::path folder_;
+  TempFolder folder_;
   std::vector<TinyLayer> layers_;
   std::vector<float> embedding_;
 };
