@@ -20,8 +20,8 @@ class AttentionProgram {
   // Largest `tokens` of one call of layer().
   virtual uint32_t max_chunk() const = 0;
   // One layer for `tokens` tokens from `position` on. residual, ffn_out: in, [tokens, hidden]; residual_out, ffn_input:
-  // out, [tokens, hidden]; residual_out may be the same memory as residual. Keys and values are appended to `kv`.
-  // Errors: kInternal.
+  // out, [tokens, hidden]; residual_out may be the same memory as residual. Keys and values are appended to `kv`. A
+  // token's bits do not depend on how the tokens are cut into calls, nor on threads. Errors: kInternal.
   virtual Status layer(uint32_t layer, uint32_t position, uint32_t tokens, const float* residual, const float* ffn_out,
                        KvCache& kv, float* residual_out, float* ffn_input) = 0;
   // Logits of one token. residual, ffn_out: [hidden]; logits: [vocab_size].
@@ -33,10 +33,12 @@ struct AttentionEstimate {
   uint64_t head_bytes = 0;
 };
 
-// What load_executorch_attention will hold in DRAM, from the package alone.
+// What load_executorch_attention will hold in DRAM, from the package alone: an upper bound, within 512 KiB (measured).
+// While it loads, one program's weights are there twice: the head's first, when nothing else is, then each layer's.
 AttentionEstimate estimate_executorch_attention(const Package& package, const AttentionFacts& facts);
 
-// The ExecuTorch programs of `facts`, all loaded, on `threads` threads. Errors: kCorrupt, kUnsupported, kOutOfMemory,
+// The ExecuTorch programs of `facts`, all loaded, on `threads` threads. Only one may be alive in a process unless all
+// have the same number of threads: ExecuTorch has one pool. Errors: kIo, kCorrupt, kUnsupported, kOutOfMemory,
 // kInternal, each with the file's name.
 Result<std::unique_ptr<AttentionProgram>> load_executorch_attention(const Package& package, const AttentionFacts& facts,
                                                                     int threads);

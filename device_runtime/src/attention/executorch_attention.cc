@@ -1,12 +1,13 @@
 // Attention by ExecuTorch. Weights are packed once, at load; activations of all programs share one arena; outputs go to
 // buffers here and are copied out, so that a caller's residual_out may be its residual.
 #include <algorithm>
+#include <numeric>
 #include <utility>
 #include <vector>
 
 #include "attention/attention_program.h"
+#include "attention/executorch_process.h"
 #include "attention/executorch_program.h"
-#include "attention/executorch_threads.h"
 
 namespace flashneuron {
 namespace {
@@ -118,20 +119,44 @@ Status ExecutorchAttention::head(const float* residual, const float* ffn_out, st
   return {};
 }
 
+// The shared arena: the largest memory plan of all programs. Counts 0 for a program that cannot be read, which then
+// fails to load by name.
+uint64_t planned_bytes(const Package& package, const AttentionFacts& facts) {
+  uint64_t largest = 0;
+  std::vector<std::string> names = facts.layers;
+  names.push_back(facts.head);
+  for (const std::string& name : names) {
+    const auto program = ExecutorchProgram::open(package.path_of(name), name);
+    if (!program.ok()) continue;
+    const auto sizes = program.value()->planned_bytes();
+    if (!sizes.ok()) continue;
+    largest = std::max(largest, std::accumulate(sizes.value().begin(), sizes.value().end(), uint64_t{0}));
+  }
+  return largest;
+}
+
 }  // namespace
 
 AttentionEstimate estimate_executorch_attention(const Package& package, const AttentionFacts& facts) {
+  // Packed weights take what the file's weights take, and the file's graph stays in memory. What else there is:
+  constexpr uint64_t kBaseBytes = 512 << 10;  // thread pool, operator table, XNNPACK's own state
+  const ModelFacts& model = package.manifest().model;
+  const uint64_t chunk_row = uint64_t{facts.max_chunk} * sizeof(float);
+  const uint64_t outputs = 2 * chunk_row * (model.hidden_size + model.kv_size());
+  const uint64_t workspace = chunk_row * model.hidden_size;  // the scaled queries, inside a delegate
   AttentionEstimate estimate;
+  estimate.attention_bytes = kBaseBytes + outputs + workspace + planned_bytes(package, facts);
   for (const std::string& name : facts.layers) estimate.attention_bytes += package.bytes_of(name);
-  estimate.head_bytes = package.bytes_of(facts.head);
+  estimate.head_bytes = package.bytes_of(facts.head) + model.vocab_size * sizeof(float);
   return estimate;
 }
 
 Result<std::unique_ptr<AttentionProgram>> load_executorch_attention(const Package& package, const AttentionFacts& facts,
                                                                     int threads) {
-  set_executorch_threads(threads);
+  set_up_executorch(threads);
   auto attention = std::make_unique<ExecutorchAttention>(package.manifest().model, facts.max_chunk);
   FN_RETURN_IF_ERROR(attention->load(package, facts));
+  release_free_memory();  // the weights as they were before packing
   return std::unique_ptr<AttentionProgram>(std::move(attention));
 }
 

@@ -207,6 +207,14 @@ TEST_P(ExecutorchAttention, ThreadsDoNotChangeABit) {
   EXPECT_EQ(run_on(3), one);
 }
 
+TEST_P(ExecutorchAttention, EstimateCoversWeightsAndActivations) {
+  const AttentionFacts& facts = package_.manifest().attention.front();
+  const AttentionEstimate estimate = estimate_executorch_attention(package_, facts);
+  const uint64_t outputs = 4 * uint64_t{kMaxChunk} * kHidden * sizeof(float);
+  EXPECT_GT(estimate.attention_bytes, package_.role_bytes("attention") + outputs);
+  EXPECT_GE(estimate.head_bytes, package_.role_bytes("head") + kVocab * sizeof(float));
+}
+
 INSTANTIATE_TEST_SUITE_P(Cases, ExecutorchAttention,
                          ::testing::Values(Case{"pre-fp32", 1e-5f}, Case{"pre-fp16", 2e-2f}, Case{"post-fp32", 1e-5f}),
                          [](const auto& one) {
