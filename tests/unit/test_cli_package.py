@@ -13,6 +13,9 @@ import tiny_opt
 from click.testing import CliRunner
 
 from flashneuron.cli import inspect
+from flashneuron.cli.package_summary import describe, render
+from flashneuron.errors import PackageError
+from flashneuron.package.manifest import Package, file_entry, write_manifest
 
 TINY = Path(__file__).parents[1] / "data" / "tiny_package"
 
@@ -32,6 +35,34 @@ def test_inspect_json() -> None:
     assert data["model"]["hidden_size"] == 32
     assert data["bytes_by_role"]["ffn"] == 2 * (3 * 2 * 16384 + 96 * (128 + 64 + 64))
     assert [variant["layout"] for variant in data["ffn"]["variants"]] == ["bundled", "split"]
+
+
+def with_statistics(folder: Path, predictor: object) -> Package:
+    """The fixture package with a statistics.json."""
+    shutil.copytree(TINY, folder)
+    (folder / "statistics.json").write_text(json.dumps({"predictor": predictor}))
+    manifest = Package.open(TINY).manifest
+    entry = file_entry(folder, "statistics.json", "statistics")
+    write_manifest(folder, manifest.model_copy(update={"files": (*manifest.files, entry)}))
+    return Package.open(folder)
+
+
+def test_inspect_shows_the_predictors(tmp_path: Path) -> None:
+    row = {"true_density": 0.05, "predicted_density": 0.125, "recall": 0.9912, "precision": 0.4}
+    table = {
+        "settings": {},
+        "train_tokens": 1,
+        "tuning_tokens": 1,
+        "layers": [row | {"layer": i, "rank": 4 + i, "calibration_density": 0.1, "later": 1} for i in range(2)],
+        "dense": {"perplexity": 20.0, "nll": 3.0, "tokens": 1},
+        "predicted": {"perplexity": 20.1, "nll": 3.0, "tokens": 1},
+    }
+    shown = render(describe(with_statistics(tmp_path / "p", table)))
+    assert "1     5  5.00%     12.50%  99.12%     40.00%" in shown
+    assert "dense 20.000, predicted 20.100 (+0.50%)" in shown
+    assert "no predictors" in render(describe(with_statistics(tmp_path / "q", None)))
+    with pytest.raises(PackageError, match=r"statistics\.json is not a predictor table"):
+        describe(with_statistics(tmp_path / "r", {"layers": 3}))
 
 
 def test_inspect_names_the_first_defect(tmp_path: Path) -> None:

@@ -87,7 +87,7 @@ def _predictor_table(package: Package) -> PredictorTable | None:
     for entry in package.with_role("statistics"):
         try:
             stored = json.loads(package.read(entry.path))["predictor"]
-            return PredictorTable.model_validate(stored) if stored is not None else None
+            return PredictorTable.model_validate(stored, extra="ignore") if stored is not None else None
         except (ValueError, KeyError, TypeError, ValidationError):
             raise PackageError(f"{package.path_of(entry.path)} is not a predictor table; export again") from None
     return None

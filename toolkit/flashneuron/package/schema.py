@@ -59,6 +59,8 @@ class ModelFacts(_Strict):
     def _consistent(self) -> ModelFacts:
         if self.heads % self.kv_heads:
             raise ValueError(f"heads {self.heads} is not a multiple of kv_heads {self.kv_heads}")
+        if self.heads * self.head_size >= 1 << 24:
+            raise ValueError(f"heads {self.heads} × head_size {self.head_size} is over the limit")
         for name in ("prompt_prefix_ids", "eos_token_ids"):
             if any(not 0 <= token < self.vocab_size for token in getattr(self, name)):
                 raise ValueError(f"{name} has an id outside the vocabulary of {self.vocab_size}")
@@ -143,6 +145,8 @@ class Manifest(_Strict):
 
     @model_validator(mode="after")
     def _consistent(self) -> Manifest:
+        if 0 < self.embedding.position_rows < self.model.max_context:
+            raise ValueError(f"position_rows {self.embedding.position_rows} are fewer than max_context")
         files = {entry.path: entry for entry in self.files}
         if len(files) != len(self.files):
             paths = [entry.path for entry in self.files]
