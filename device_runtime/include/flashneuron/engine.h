@@ -18,15 +18,15 @@
 namespace flashneuron {
 
 struct BudgetRole {
-  std::string name;  // process, attention, head, predictor, kv, staging, neurons
+  std::string name;  // process, attention, head, predictor, kv, staging, neurons, embedding
   int64_t bytes = 0;
 };
 
-// One number of DRAM split by role. Without `ram_bytes` every neuron is resident.
+// One number of DRAM split by role. Without `ram_bytes` everything is resident.
 struct Budget {
   std::vector<BudgetRole> roles;
-  int64_t minimum_bytes = 0;       // all roles but neurons
-  int64_t all_resident_bytes = 0;  // with every neuron in DRAM
+  int64_t minimum_bytes = 0;       // all roles but neurons and embedding
+  int64_t all_resident_bytes = 0;  // with every neuron and the embedding in DRAM
   std::optional<int64_t> ram_bytes;
 };
 

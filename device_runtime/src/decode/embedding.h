@@ -1,6 +1,7 @@
-// Input embeddings: token row + position row, read from flash row by row. The table is never resident.
+// Input embeddings: token row + position row, read from flash row by row, or from a resident copy of the table.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <span>
 #include <vector>
@@ -17,22 +18,26 @@ class Embedding {
  public:
   // All references must outlive it. Errors: those of FlashReader::open.
   static Result<Embedding> open(const Package& package, FlashReader& reader, FlashFetcher& fetcher);
+  // The same with the whole table in DRAM. Error: kIo.
+  static Result<Embedding> load(const Package& package);
 
   // out[t] = token[ids[t]] + position[first_position + t], [ids.size(), hidden_size]. Precondition: ids and positions
   // are in range. Errors: kIo.
   Status embed(std::span<const int32_t> ids, uint32_t first_position, std::span<float> out, Counters& counters);
 
  private:
-  Embedding(const Manifest& manifest, uint32_t file, FlashFetcher& fetcher);
-  // Adds table rows `rows[t]` to out[t].
-  Status add_rows(std::span<const uint32_t> rows, std::span<float> out, Counters& counters);
+  explicit Embedding(const Manifest& manifest);
+  // out[t] += the row's values, for every t whose token or position row it is.
+  void add_row(uint32_t row, const std::byte* values, std::span<const int32_t> ids, uint32_t first_position,
+               std::span<float> out);
 
   uint32_t hidden_size_;
   uint32_t vocab_size_;
   uint32_t position_rows_;
   DType dtype_;
-  uint32_t file_;
-  FlashFetcher* fetcher_;
+  std::vector<std::byte> resident_;  // the whole file, or empty
+  uint32_t file_ = 0;
+  FlashFetcher* fetcher_ = nullptr;  // null when resident
   std::vector<float> row_;
 };
 

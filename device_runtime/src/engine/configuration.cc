@@ -144,7 +144,11 @@ void place_neurons(Configuration& chosen) {
                              variant_bytes(chosen);
     wanted = std::max<int64_t>(0, static_cast<int64_t>(weights / 2) - fixed.attention - fixed.head);
   }
-  chosen.budget = split_budget(fixed, wanted, all, chosen.options.ram_bytes);
+  const OptionalRoles rest{.neurons_wanted = wanted,
+                           .neurons_all = all,
+                           .embedding = static_cast<int64_t>(chosen.package.role_bytes("embedding")),
+                           .embedding_wanted = chosen.options.residency == Residency::kCached};
+  chosen.budget = split_budget(fixed, rest, chosen.options.ram_bytes);
 
   std::vector<double> activity(model.layers, 1.0);
   const PredictorFacts* lowrank = find_lowrank(manifest);

@@ -62,7 +62,11 @@ Result<std::unique_ptr<Engine>> Engine::load(const Options& options) {
                       load_executorch_attention(chosen.package, chosen.attention_facts(), chosen.options.threads));
   FN_ASSIGN_OR_RETURN(state->fetcher, FlashFetcher::create(*state->reader, chosen.staging_bytes));
   FN_ASSIGN_OR_RETURN(state->neuron_files, NeuronFiles::open(chosen.package, chosen.ffn_variant(), *state->reader));
-  FN_ASSIGN_OR_RETURN(state->embedding, Embedding::open(chosen.package, *state->reader, *state->fetcher));
+  if (role_bytes(chosen.budget, "embedding") > 0) {
+    FN_ASSIGN_OR_RETURN(state->embedding, Embedding::load(chosen.package));
+  } else {
+    FN_ASSIGN_OR_RETURN(state->embedding, Embedding::open(chosen.package, *state->reader, *state->fetcher));
+  }
   if (chosen.options.residency == Residency::kNaive) {
     FN_ASSIGN_OR_RETURN(state->naive, open_naive(chosen, *state->reader, *state->fetcher));
   }

@@ -14,17 +14,18 @@ std::string mebibytes(int64_t bytes) {
 
 }  // namespace
 
-Budget split_budget(const FixedRoles& fixed, int64_t neurons_wanted, int64_t neurons_all,
-                    std::optional<int64_t> ram_bytes) {
+Budget split_budget(const FixedRoles& fixed, const OptionalRoles& rest, std::optional<int64_t> ram_bytes) {
   Budget budget;
   budget.roles = {{"process", fixed.process}, {"attention", fixed.attention},
                   {"head", fixed.head},       {"predictor", fixed.predictor},
                   {"kv", fixed.kv},           {"staging", fixed.staging}};
   for (const BudgetRole& role : budget.roles) budget.minimum_bytes += role.bytes;
-  budget.all_resident_bytes = budget.minimum_bytes + neurons_all;
+  const int64_t all = rest.neurons_all + rest.embedding;
+  budget.all_resident_bytes = budget.minimum_bytes + all;
   budget.ram_bytes = ram_bytes;
-  const int64_t left = ram_bytes ? std::max<int64_t>(0, *ram_bytes - budget.minimum_bytes) : neurons_all;
-  budget.roles.push_back({"neurons", std::min({left, neurons_wanted, neurons_all})});
+  const int64_t left = ram_bytes ? std::max<int64_t>(0, *ram_bytes - budget.minimum_bytes) : all;
+  budget.roles.push_back({"neurons", std::min({left, rest.neurons_wanted, rest.neurons_all})});
+  budget.roles.push_back({"embedding", rest.embedding_wanted && left >= all ? rest.embedding : 0});
   return budget;
 }
 

@@ -21,9 +21,15 @@ struct FixedRoles {
   int64_t staging = 0;  // read buffers, FFN biases, activations
 };
 
-// `neurons_wanted` is what the residency would use without a limit, `neurons_all` what all of them take.
-Budget split_budget(const FixedRoles& fixed, int64_t neurons_wanted, int64_t neurons_all,
-                    std::optional<int64_t> ram_bytes);
+// What the rest of the budget may hold.
+struct OptionalRoles {
+  int64_t neurons_wanted = 0;    // what the residency would use without a limit
+  int64_t neurons_all = 0;       // what all of them take
+  int64_t embedding = 0;         // the whole table
+  bool embedding_wanted = true;  // resident once all neurons are
+};
+
+Budget split_budget(const FixedRoles& fixed, const OptionalRoles& rest, std::optional<int64_t> ram_bytes);
 // kBudgetTooSmall with the minimum and what takes most, if `ram_bytes` is below the minimum.
 Status check_budget(const Budget& budget);
 int64_t role_bytes(const Budget& budget, const char* role);

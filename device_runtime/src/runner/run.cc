@@ -42,9 +42,15 @@ struct Loaded {
   std::unique_ptr<Session> session;
 };
 
-Result<Loaded> load(const Options& options, const Keys& sampling, const Emit& emit) {
+// A budget that is too small is explained by the whole table, in `refusal`.
+Result<Loaded> load(const Options& options, const Keys& sampling, const Emit& emit, Json& refusal) {
   const int64_t start_us = now_us();
-  FN_ASSIGN_OR_RETURN(std::unique_ptr<Engine> engine, Engine::load(options));
+  Result<std::unique_ptr<Engine>> loaded = Engine::load(options);
+  if (loaded.status().code() == StatusCode::kBudgetTooSmall) {
+    FN_ASSIGN_OR_RETURN(const Budget needed, Engine::budget(options));
+    refusal = budget_json(needed);
+  }
+  FN_ASSIGN_OR_RETURN(std::unique_ptr<Engine> engine, std::move(loaded));
   FN_ASSIGN_OR_RETURN(std::unique_ptr<Session> session, engine->new_session());
   emit(ready_event(*engine, sampling, now_us() - start_us));
   return Loaded{std::move(engine), std::move(session)};
@@ -78,14 +84,14 @@ Keys sampling_of(const Keys& keys) {
   return sampling;
 }
 
-Status generate(const Keys& keys, std::istream& in, const Emit& emit) {
+Status generate(const Keys& keys, std::istream& in, const Emit& emit, Json& refusal) {
   FN_ASSIGN_OR_RETURN(Options options, parse_options(keys));
   FN_ASSIGN_OR_RETURN(const Sampling sampling, parse_sampling(keys));
   const std::string text(std::istreambuf_iterator<char>(in), {});
   FN_ASSIGN_OR_RETURN(const std::vector<int32_t> prompt, parse_ids(text));
   if (prompt.empty()) return {StatusCode::kBadInput, "the prompt is empty; give token ids on standard input"};
   options.expected_tokens = static_cast<int64_t>(prompt.size()) + sampling.max_new_tokens;
-  FN_ASSIGN_OR_RETURN(Loaded loaded, load(options, sampling_of(keys), emit));
+  FN_ASSIGN_OR_RETURN(Loaded loaded, load(options, sampling_of(keys), emit, refusal));
   const GenerationListener listener{
       .on_prefill = [&](int64_t tokens, const Counters& counters) { emit(prefill_event(tokens, counters)); },
       .on_token =
@@ -98,7 +104,7 @@ Status generate(const Keys& keys, std::istream& in, const Emit& emit) {
   return {};
 }
 
-Status score(const Keys& keys, std::istream& in, const Emit& emit) {
+Status score(const Keys& keys, std::istream& in, const Emit& emit, Json& refusal) {
   FN_ASSIGN_OR_RETURN(Options options, parse_options(keys));
   std::vector<std::vector<int32_t>> sequences;
   for (std::string line; std::getline(in, line);) {
@@ -109,7 +115,7 @@ Status score(const Keys& keys, std::istream& in, const Emit& emit) {
     sequences.push_back(std::move(ids));
   }
   if (sequences.empty()) return {StatusCode::kBadInput, "nothing to score; give one sequence of token ids a line"};
-  FN_ASSIGN_OR_RETURN(Loaded loaded, load(options, {}, emit));
+  FN_ASSIGN_OR_RETURN(Loaded loaded, load(options, {}, emit, refusal));
   Score total;
   for (size_t index = 0; index < sequences.size(); ++index) {
     FN_ASSIGN_OR_RETURN(const Score one, loaded.session->score(sequences[index]));
@@ -127,7 +133,8 @@ Status score(const Keys& keys, std::istream& in, const Emit& emit) {
   return {};
 }
 
-Status dispatch(const Arguments& arguments, std::istream& in, const Emit& emit) {
+// `detail` is what an error event tells beyond its message.
+Status dispatch(const Arguments& arguments, std::istream& in, const Emit& emit, Json& detail) {
   if (const auto version = arguments.keys.find("version");
       version != arguments.keys.end() && version->second != FLASHNEURON_VERSION) {
     return {StatusCode::kVersionMismatch, "the host tool is version " + version->second + ", this runner is " +
@@ -135,19 +142,10 @@ Status dispatch(const Arguments& arguments, std::istream& in, const Emit& emit) 
   }
   if (arguments.verb == "hash") return hash(arguments.keys, emit);
   if (arguments.verb == "budget") return budget(arguments.keys, emit);
-  if (arguments.verb == "generate") return generate(arguments.keys, in, emit);
-  if (arguments.verb == "score") return score(arguments.keys, in, emit);
+  if (arguments.verb == "generate") return generate(arguments.keys, in, emit, detail);
+  if (arguments.verb == "score") return score(arguments.keys, in, emit, detail);
   emit(version_event());
   return {};
-}
-
-// A budget that is too small is explained by the whole table.
-Json detail_of(const Status& status, const Keys& keys) {
-  if (status.code() != StatusCode::kBudgetTooSmall) return Json::object();
-  const Result<Options> options = parse_options(keys);
-  if (!options.ok()) return Json::object();
-  const Result<Budget> budget = Engine::budget(options.value());
-  return budget.ok() ? budget_json(budget.value()) : Json::object();
 }
 
 }  // namespace
@@ -158,11 +156,12 @@ int run_verb(std::span<const char* const> words, std::istream& in, std::ostream&
     started = true;
     out << json.dump(-1, ' ', false, Json::error_handler_t::replace) << std::endl;
   };
+  Json detail = Json::object();
   const Result<Arguments> arguments = parse_arguments(words);
-  const Status status = arguments.ok() ? dispatch(arguments.value(), in, emit) : arguments.status();
+  const Status status = arguments.ok() ? dispatch(arguments.value(), in, emit, detail) : arguments.status();
   if (status.ok()) return 0;
   const int exit_status = started ? 1 : 2;
-  emit(error_event(status, arguments.ok() ? detail_of(status, arguments.value().keys) : Json::object()));
+  emit(error_event(status, std::move(detail)));
   return exit_status;
 }
 
