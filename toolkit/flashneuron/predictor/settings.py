@@ -22,8 +22,8 @@ class PredictorSettings(_Record):
     rank: Annotated[int, Field(ge=1, le=65536)] | None = None
     dtype: DType = "fp16"
     seed: int = 0
-    tokens: Annotated[int, Field(ge=1)] = 200_000  # of the training text that are used
-    steps: Annotated[int, Field(ge=0)] = 200
+    tokens: Annotated[int, Field(ge=1)] = 120_000  # of the training text that are used
+    steps: Annotated[int, Field(ge=0)] = 150
     batch_tokens: Annotated[int, Field(ge=1)] = 1024
     learning_rate: Annotated[float, Field(gt=0)] = 0.03  # relative to the size of what is trained
     positive_weight: Annotated[float, Field(gt=0)] = 10.0
