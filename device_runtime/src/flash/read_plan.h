@@ -31,8 +31,8 @@ struct ReadPlanRules {
   uint32_t max_read_bytes = 1 << 20;  // a single extent longer than this is still one read
 };
 
-// Precondition: `wanted` is sorted by (file, offset) and does not overlap; lengths are 1 to 2^31. Neighbours whose rounded ranges touch,
-// overlap or lie within max_gap_bytes share a read, as long as it stays within max_read_bytes.
+// Precondition: `wanted` is sorted by (file, offset) and does not overlap; lengths are 1 to 2^31. Neighbours whose
+// rounded ranges touch, overlap or lie within max_gap_bytes share a read, as long as it stays within max_read_bytes.
 std::vector<PlannedRead> plan_reads(std::span<const Extent> wanted, const ReadPlanRules& rules);
 
 }  // namespace flashneuron
