@@ -15,12 +15,13 @@ constexpr uint64_t kMaxReadBytes = uint64_t{1} << 20;
 
 }  // namespace
 
-FlashFetcher::FlashFetcher(FlashReader& reader, AlignedBuffer staging)
-    : reader_(&reader), staging_(std::move(staging)) {
-  rules_.block_bytes = reader.block_bytes();
+ReadPlanRules FlashFetcher::rules() const {
+  ReadPlanRules rules;
+  rules.block_bytes = reader_->block_bytes();
   // A quarter of the staging at most, so that several reads are in flight and a read that does not fit wastes little.
-  rules_.max_read_bytes = static_cast<uint32_t>(std::max<uint64_t>(
-      rules_.block_bytes, round_down(std::min(kMaxReadBytes, staging_.size() / 4), rules_.block_bytes)));
+  const uint64_t most = round_down(std::min<uint64_t>(kMaxReadBytes, staging_.size() / 4), rules.block_bytes);
+  rules.max_read_bytes = static_cast<uint32_t>(std::max<uint64_t>(rules.block_bytes, most));
+  return rules;
 }
 
 Result<FlashFetcher> FlashFetcher::create(FlashReader& reader, uint64_t staging_bytes) {
@@ -35,7 +36,7 @@ uint64_t FlashFetcher::worst_bytes(uint64_t length, uint32_t block_bytes) {
 size_t FlashFetcher::fitting(std::span<const Extent> wanted, uint64_t bytes) const {
   size_t count = 0;
   uint64_t used = 0;
-  for (const PlannedRead& read : plan_reads(wanted, rules_)) {
+  for (const PlannedRead& read : plan_reads(wanted, rules())) {
     used += read.length;
     if (used > bytes) break;
     count += read.extent_count;
@@ -47,7 +48,7 @@ Status FlashFetcher::fetch(std::span<const Extent> wanted, Counters& counters) {
   places_.resize(wanted.size());
   requests_.clear();
   uint64_t used = 0;
-  for (const PlannedRead& read : plan_reads(wanted, rules_)) {
+  for (const PlannedRead& read : plan_reads(wanted, rules())) {
     if (used + read.length > staging_.size()) {
       return Status(StatusCode::kInternal, "the reads of one round do not fit into the staging buffer");
     }

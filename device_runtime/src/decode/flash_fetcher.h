@@ -4,6 +4,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <span>
+#include <utility>
 #include <vector>
 
 #include "core/aligned_buffer.h"
@@ -33,11 +34,12 @@ class FlashFetcher {
   static uint64_t worst_bytes(uint64_t length, uint32_t block_bytes);
 
  private:
-  FlashFetcher(FlashReader& reader, AlignedBuffer staging);
+  FlashFetcher(FlashReader& reader, AlignedBuffer staging) : reader_(&reader), staging_(std::move(staging)) {}
+  // Asked anew each time: the reader's block may rise when a file is opened.
+  ReadPlanRules rules() const;
 
   FlashReader* reader_;
   AlignedBuffer staging_;
-  ReadPlanRules rules_;
   std::vector<const std::byte*> places_;
   std::vector<ReadRequest> requests_;
 };

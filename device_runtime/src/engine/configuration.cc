@@ -19,6 +19,8 @@ namespace flashneuron {
 namespace {
 
 constexpr int64_t kMiB = 1 << 20;
+// The reader's block is known once files are open; it is at most this.
+constexpr uint32_t kLargestBlockBytes = AlignedBuffer::kAlignment;
 // What code and heap grow by after start-up: pages of libraries that were not touched yet, thread stacks, allocator
 // slack.
 constexpr int64_t kProcessGrowthBytes = 6 * kMiB;
@@ -84,13 +86,13 @@ Status choose_numbers(Configuration& chosen) {
 }
 
 // Half a layer of neurons, so that a dense pass has few rounds; bounded, because the budget pays for it.
-uint64_t choose_staging(const Configuration& chosen, uint32_t block_bytes) {
+uint64_t choose_staging(const Configuration& chosen) {
   const ModelFacts& model = chosen.manifest().model;
   const DType dtype = chosen.manifest().ffn.dtype;
   const uint64_t record = ffn_record_bytes(FfnPart::kBundle, dtype, model.hidden_size);
   const uint64_t half_layer = record * model.ffn_size / 2;
   const uint64_t row = uint64_t{model.hidden_size} * element_bytes(chosen.manifest().embedding.dtype);
-  const uint64_t least = 8 * FlashFetcher::worst_bytes(std::max(record, row), block_bytes);
+  const uint64_t least = 8 * FlashFetcher::worst_bytes(std::max(record, row), kLargestBlockBytes);
   return round_up(std::max(std::clamp<uint64_t>(half_layer, 256 * 1024, 8 * kMiB), least), AlignedBuffer::kAlignment);
 }
 
@@ -162,7 +164,7 @@ void place_neurons(Configuration& chosen) {
 
 }  // namespace
 
-Result<Configuration> configure(const Options& options, uint32_t block_bytes) {
+Result<Configuration> configure(const Options& options) {
   FN_ASSIGN_OR_RETURN(Package package, Package::open(options.package, options.store));
   Configuration chosen{
       .options = options, .package = std::move(package), .budget = {}, .capacity_rows = {}, .warnings = {}};
@@ -171,7 +173,7 @@ Result<Configuration> configure(const Options& options, uint32_t block_bytes) {
   FN_RETURN_IF_ERROR(choose_attention(chosen));
   FN_RETURN_IF_ERROR(choose_predictor(chosen));
   FN_RETURN_IF_ERROR(choose_numbers(chosen));
-  chosen.staging_bytes = choose_staging(chosen, block_bytes);
+  chosen.staging_bytes = choose_staging(chosen);
   place_neurons(chosen);
   return chosen;
 }

@@ -28,7 +28,7 @@ struct Configuration {
   const AttentionFacts& attention_facts() const { return manifest().attention[attention]; }
 };
 
-// `block_bytes` of the flash reader to be used. Errors: those of Engine::budget().
-Result<Configuration> configure(const Options& options, uint32_t block_bytes);
+// Errors: those of Engine::budget().
+Result<Configuration> configure(const Options& options);
 
 }  // namespace flashneuron

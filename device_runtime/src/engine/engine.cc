@@ -44,19 +44,17 @@ Engine::Engine(std::unique_ptr<EngineState> state) : state_(std::move(state)) {}
 Engine::~Engine() = default;
 
 Result<Budget> Engine::budget(const Options& options) {
-  const auto reader = make_pread_reader({});
-  FN_ASSIGN_OR_RETURN(const Configuration chosen, configure(options, reader->block_bytes()));
+  FN_ASSIGN_OR_RETURN(const Configuration chosen, configure(options));
   return chosen.budget;
 }
 
 Result<std::unique_ptr<Engine>> Engine::load(const Options& options) {
-  auto reader = make_pread_reader({.workers = options.io_threads});
-  FN_ASSIGN_OR_RETURN(Configuration configuration, configure(options, reader->block_bytes()));
+  FN_ASSIGN_OR_RETURN(Configuration configuration, configure(options));
   FN_RETURN_IF_ERROR(check_budget(configuration.budget));
 
   auto state = std::make_unique<EngineState>(std::move(configuration));
   const Configuration& chosen = state->chosen;
-  state->reader = std::move(reader);
+  state->reader = make_pread_reader({.workers = chosen.options.io_threads});
   // Programs first: while they are packed they need more than they keep, and nothing else is in DRAM yet.
   FN_ASSIGN_OR_RETURN(state->attention,
                       load_executorch_attention(chosen.package, chosen.attention_facts(), chosen.options.threads));
