@@ -98,7 +98,7 @@ def build_runtime(target: str, progress: Progress) -> Path:
     _run("build the runner", [tools["cmake"], "--build", str(build), "--target", RUNNER], sources, log, progress)
     if read_stamp(folder) != stamp:
         (folder / STAMP).unlink(missing_ok=True)
-    install = [tools["cmake"], "--install", str(build), "--component", "runtime", "--prefix", str(folder)]
+    install = [tools["cmake"], "--install", str(build), "--component", "runtime", "--strip", "--prefix", str(folder)]
     _run("install the runner", install, sources, log, progress)
     if not (folder / RUNNER).is_file():
         raise FlashneuronError(f"the build left no {RUNNER} in {folder}; see {log}")

@@ -1,13 +1,15 @@
 """Attention, norms and head as ExecuTorch programs: one file per layer, one for the head (FORMAT.md, "Attention
 programs"). Each has one method of dynamic length: a decode and a prefill method would pack the weights twice.
 
-One block is in memory at a time, and a file that is there already is kept, so that an interrupted export goes on.
+One block is in memory at a time, lowered in a process of its own; a file that is there already is kept, so that an
+interrupted export goes on.
 """
 
 from __future__ import annotations
 
-import gc
+import pickle
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,13 +17,12 @@ import torch
 from torch.export import Dim
 
 from flashneuron.errors import InputError
+from flashneuron.export.apart import run_apart
 from flashneuron.export.backends import XNNPACK, Backend, lower
 from flashneuron.model.blocks import AttentionBlock, Block, BlockDtype, HeadBlock
 from flashneuron.model.spec import ModelSpec, Weights
 from flashneuron.package.atomic import atomic_path
 from flashneuron.progress import Progress
-
-Trace = Callable[[], "torch.export.ExportedProgram"]
 
 
 def export_attention(
@@ -34,17 +35,18 @@ def export_attention(
     layers = [f"attention/{backend.name}/layer_{layer:03d}.pte" for layer in range(spec.layers)]
     head = f"head.{backend.name}.pte"
 
-    def layer_trace(layer: int) -> Trace:
-        return lambda: trace_layer(spec, _with_dtype(AttentionBlock(spec, layer, weights), dtype), max_chunk)
-
-    def head_trace() -> torch.export.ExportedProgram:
-        return trace_head(spec, _with_dtype(HeadBlock(spec, weights), dtype))
+    def write(name: str, block: Callable[[], Block]) -> None:
+        if not (package_dir / name).exists():
+            pickled = pickle.dumps(_with_dtype(block(), dtype))
+            run_apart(
+                _lower_to, package_dir / name, spec, pickled, max_chunk, backend, preload=[__name__, *backend.modules]
+            )
 
     with progress.step("attention programs", spec.layers + 1, "programs") as advance:
         for layer, name in enumerate(layers):
-            _write(package_dir / name, layer_trace(layer), backend)
+            write(name, partial(AttentionBlock, spec, layer, weights))
             advance(1)
-        _write(package_dir / head, head_trace, backend)
+        write(head, partial(HeadBlock, spec, weights))
         advance(1)
     return {"backend": backend.name, "dtype": dtype, "max_chunk": max_chunk, "layers": layers, "head": head}
 
@@ -72,11 +74,10 @@ def _with_dtype(block: Block, dtype: BlockDtype) -> Block:
     return block.eval()
 
 
-def _write(path: Path, trace: Trace, backend: Backend) -> None:
-    if path.exists():
-        return
-    program = lower(trace(), backend)
+def _lower_to(path: Path, spec: ModelSpec, pickled: bytes, max_chunk: int, backend: Backend) -> None:
+    """In the worker. `pickled` is the block; a pipe, unlike shared memory, holds one of any size."""
+    block = pickle.loads(pickled)
+    trace = trace_head(spec, block) if isinstance(block, HeadBlock) else trace_layer(spec, block, max_chunk)
+    program = lower(trace, backend)
     with atomic_path(path) as temporary, temporary.open("wb") as file:
         program.write_to_file(file)
-    del program
-    gc.collect()  # graphs refer to themselves: without this, several layers pile up

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 class Backend:
     name: str  # in the manifest, in the package's file names and in --backend
     partitioners: Callable[[], list[Any]]
+    modules: tuple[str, ...]  # what lowering imports, and takes seconds
 
 
 def _xnnpack() -> list[Any]:
@@ -26,7 +27,7 @@ def _xnnpack() -> list[Any]:
     return [XnnpackPartitioner()]
 
 
-XNNPACK = Backend("xnnpack", _xnnpack)
+XNNPACK = Backend("xnnpack", _xnnpack, ("executorch.exir", "executorch.backends.xnnpack.partition.xnnpack_partitioner"))
 
 
 def lower(program: ExportedProgram, backend: Backend) -> ExecutorchProgramManager:
