@@ -1,13 +1,13 @@
 """Attention, norms and head as ExecuTorch programs: one file per layer, one for the head (FORMAT.md, "Attention
 programs"). Each has one method of dynamic length: a decode and a prefill method would pack the weights twice.
 
-One block is in memory at a time, lowered in a process of its own; a file that is there already is kept, so that an
+One block is in memory at a time, lowered in another process; a file that is there already is kept, so that an
 interrupted export goes on.
 """
 
 from __future__ import annotations
 
-import pickle
+import gc
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -17,8 +17,8 @@ import torch
 from torch.export import Dim
 
 from flashneuron.errors import InputError
-from flashneuron.export.apart import run_apart
 from flashneuron.export.backends import XNNPACK, Backend, lower
+from flashneuron.export.worker import Worker
 from flashneuron.model.blocks import AttentionBlock, Block, BlockDtype, HeadBlock
 from flashneuron.model.spec import ModelSpec, Weights
 from flashneuron.package.atomic import atomic_path
@@ -35,18 +35,15 @@ def export_attention(
     layers = [f"attention/{backend.name}/layer_{layer:03d}.pte" for layer in range(spec.layers)]
     head = f"head.{backend.name}.pte"
 
-    def write(name: str, block: Callable[[], Block]) -> None:
+    def write(worker: Worker, name: str, block: Callable[[], Block]) -> None:
         if not (package_dir / name).exists():
-            pickled = pickle.dumps(_with_dtype(block(), dtype))
-            run_apart(
-                _lower_to, package_dir / name, spec, pickled, max_chunk, backend, preload=[__name__, *backend.modules]
-            )
+            worker.run(_lower_to, package_dir / name, spec, _with_dtype(block(), dtype), max_chunk, backend)
 
-    with progress.step("attention programs", spec.layers + 1, "programs") as advance:
+    with Worker() as worker, progress.step("attention programs", spec.layers + 1, "programs") as advance:
         for layer, name in enumerate(layers):
-            write(name, partial(AttentionBlock, spec, layer, weights))
+            write(worker, name, partial(AttentionBlock, spec, layer, weights))
             advance(1)
-        write(head, partial(HeadBlock, spec, weights))
+        write(worker, head, partial(HeadBlock, spec, weights))
         advance(1)
     return {"backend": backend.name, "dtype": dtype, "max_chunk": max_chunk, "layers": layers, "head": head}
 
@@ -74,10 +71,11 @@ def _with_dtype(block: Block, dtype: BlockDtype) -> Block:
     return block.eval()
 
 
-def _lower_to(path: Path, spec: ModelSpec, pickled: bytes, max_chunk: int, backend: Backend) -> None:
-    """In the worker. `pickled` is the block; a pipe, unlike shared memory, holds one of any size."""
-    block = pickle.loads(pickled)
+def _lower_to(path: Path, spec: ModelSpec, block: Block, max_chunk: int, backend: Backend) -> None:
+    """In the worker."""
     trace = trace_head(spec, block) if isinstance(block, HeadBlock) else trace_layer(spec, block, max_chunk)
     program = lower(trace, backend)
     with atomic_path(path) as temporary, temporary.open("wb") as file:
         program.write_to_file(file)
+    del program, trace
+    gc.collect()  # graphs refer to themselves: without this, several layers pile up
