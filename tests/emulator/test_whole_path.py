@@ -20,6 +20,7 @@ from flashneuron.cli.main import cli
 from flashneuron.device.phones import RunningPhone
 from flashneuron.errors import RunnerError
 from flashneuron.package.manifest import Package
+from flashneuron.profile.run_file import find_runs, read_run
 from flashneuron.profile.session import Session, open_session
 from flashneuron.profile.settings import RunSettings
 from flashneuron.progress import SilentProgress
@@ -179,14 +180,12 @@ def test_the_ladder_is_one_command(phone: RunningPhone, sample_fp32: Package, tm
     arguments += ["--temperature", "0.8", "--seed", "3", "--repeat", "1", "-o", str(tmp_path / "runs")]
     outcome = CliRunner().invoke(cli, arguments, catch_exceptions=False)
     assert outcome.exit_code == 0, outcome.output
-    runs = {run["settings"]["residency"] + run["settings"]["predictor"] + run["settings"]["layout"]: run["result"]
-            for run in map(json.loads, (path.read_text() for path in (tmp_path / "runs").rglob("*.json")))}  # fmt: skip
-    steps = ["naivenonesplit", "hybridnonesplit", "hybridlowranksplit", "cachedlowranksplit", "cachedlowrankbundled"]
-    totals = [runs[step]["totals"] for step in steps]
+    runs = {run.ladder_step: run.result for run in map(read_run, find_runs([tmp_path / "runs"]))}
+    totals = [runs[step].totals for step in ("naive", "hybrid", "+ predictor", "+ window", "+ bundling")]
     for before, after in pairwise(totals[:4]):
-        assert after["bytes_read"] < before["bytes_read"]
-    assert totals[4]["requests"] < totals[3]["requests"]
-    assert totals[4]["bytes_wanted"] == totals[3]["bytes_wanted"]
+        assert after.bytes_read < before.bytes_read
+    assert totals[4].requests < totals[3].requests
+    assert totals[4].bytes_wanted == totals[3].bytes_wanted
 
 
 @pytest.mark.parametrize(

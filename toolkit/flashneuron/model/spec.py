@@ -37,7 +37,8 @@ class Weights(Protocol):
     Names (p: width of the embedding, d where there is no projection):
       embed.tokens [vocab, p]   embed.positions [position_rows, d]   embed.project_in [d, p] (optional)
       layers.I.attn_norm.{weight,bias} [d]   layers.I.attn.{q,k,v,o}.{weight,bias} [out, in], [out]
-      layers.I.ffn_norm.{weight,bias} [d]    layers.I.ffn.up.{weight [F, d], bias [F]}   layers.I.ffn.down.{weight [d, F], bias [d]}
+      layers.I.ffn_norm.{weight,bias} [d]
+      layers.I.ffn.up.{weight [F, d], bias [F]}   layers.I.ffn.down.{weight [d, F], bias [d]}
       final_norm.{weight,bias} [d] (optional)   head.project_out [p, d] (optional)   head.weight [vocab, p]
     """
 
