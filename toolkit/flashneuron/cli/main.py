@@ -48,7 +48,7 @@ def cli() -> None:
 
 def main() -> None:
     """Entry point: prints errors as one line on stderr and exits with their code."""
-    # torch's OpenMP threads spin while they wait for each other, which on a busy machine starves them: perplexity of the
+    # torch's OpenMP threads spin while they wait, which on a busy machine starves them: perplexity of the
     # sample took 23 to 95 s instead of 13 s. Read by the library when torch is imported, which is later.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     try:
