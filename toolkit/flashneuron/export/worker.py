@@ -36,7 +36,7 @@ class Worker:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         if kind is not None and self._process is not None:
-            self._process.terminate()
+            self._process.kill()
         self._end()
 
     def run(self, function: Callable[..., None], *arguments: Any) -> None:
@@ -82,6 +82,9 @@ class Worker:
 
 
 def _serve(connection: Connection) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # libraries unblock it
+    # Locks that libraries make are for this process alone: of the fork kind, they vanish with it even if it is killed.
+    multiprocessing.set_start_method("fork", force=True)
     while True:
         try:
             function, arguments = pickle.loads(connection.recv_bytes())
