@@ -1,5 +1,5 @@
-// What a run measures. Identity: selected = hits + misses. stall_us may exceed io_us by the time it takes to hand reads over
-// to the workers and to wake up after the last one.
+// What a run measures. Identity: selected = hits + misses. stall_us may exceed io_us by the time it takes to hand reads
+// over to the workers and to wake up after the last one.
 #pragma once
 
 #include <cstdint>

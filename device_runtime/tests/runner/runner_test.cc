@@ -1,5 +1,5 @@
-// The runner's protocol, through run_verb: what each verb refuses and prints. Runs on real packages are tested end to end
-// from Python.
+// The runner's protocol, through run_verb: what each verb refuses and prints. Runs on real packages are tested end to
+// end from Python.
 #include <gtest/gtest.h>
 
 #include <fstream>
@@ -120,9 +120,9 @@ TEST(Runner, HashesAFile) {
 }
 
 TEST(Settings, SurviveARoundTrip) {
-  const Keys keys{{"ram", "1048576"},     {"residency", "hybrid"}, {"predictor", "oracle"}, {"window", "4"},
-                  {"layout", "split"},    {"order", "none"},       {"kv", "fp32"},          {"backend", "xnnpack"},
-                  {"threads", "3"},       {"io_threads", "9"},     {"context", "77"}};
+  const Keys keys{{"ram", "1048576"},  {"residency", "hybrid"}, {"predictor", "oracle"}, {"window", "4"},
+                  {"layout", "split"}, {"order", "none"},       {"kv", "fp32"},          {"backend", "xnnpack"},
+                  {"threads", "3"},    {"io_threads", "9"},     {"context", "77"}};
   const Result<Options> options = parse_options(keys);
   ASSERT_TRUE(options.ok()) << options.status().message();
   EXPECT_EQ(settings_of(options.value()), keys);

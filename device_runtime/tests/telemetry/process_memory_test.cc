@@ -7,7 +7,8 @@ namespace {
 
 TEST(ProcessMemory, ReadsTheFieldsOfProcStatus) {
   const ProcessMemory memory = parse_proc_status(
-      "Name:\trunner\nVmPeak:\t  999 kB\nVmHWM:\t  2048 kB\nVmRSS:\t  1024 kB\nRssAnon:\t     512 kB\nVmSwap:\t       4 kB\n");
+      "Name:\trunner\nVmPeak:\t  999 kB\nVmHWM:\t  2048 kB\nVmRSS:\t  1024 kB\nRssAnon:\t     512 kB\nVmSwap:\t       "
+      "4 kB\n");
   EXPECT_EQ(memory.peak_rss_bytes, 2048 * 1024);
   EXPECT_EQ(memory.rss_bytes, 1024 * 1024);
   EXPECT_EQ(memory.rss_anon_bytes, 512 * 1024);
