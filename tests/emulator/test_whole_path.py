@@ -84,6 +84,12 @@ def test_greedy_tokens_equal_hugging_face_in_float32(
     assert generate(session, change(predictor=predictor), prompts) == expected
 
 
+def test_the_packages_own_golden_tokens_come_out(session: Session) -> None:
+    golden = json.loads(session.package.read("golden.json"))
+    settings = change(max_new_tokens=len(golden["token_ids"]))
+    assert session.generate(settings, golden["prompt_ids"]).result.token_ids == golden["token_ids"]
+
+
 def small_and_large(session: Session, settings: RunSettings, prompt: list[int]) -> tuple[int, int]:
     fields = {**settings.of_runtime().asked(), "context": len(prompt) + NEW_TOKENS, "ram": None}
     budget = session.budget(RunSettings(**fields))
