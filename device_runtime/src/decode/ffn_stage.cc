@@ -5,13 +5,13 @@
 #include <numeric>
 #include <utility>
 
-#include "core/align.h"
+#include "package/ffn_shard.h"
 #include "telemetry/timer.h"
 
 namespace flashneuron {
 
-uint32_t FfnStage::cache_row_bytes(const FfnWeights& weights) {
-  return static_cast<uint32_t>(round_up(2 * weights.hidden_size * element_bytes(weights.dtype), 64));
+uint32_t FfnStage::cache_row_bytes(uint32_t hidden_size, DType dtype) {
+  return ffn_stride(ffn_record_bytes(FfnPart::kBundle, dtype, hidden_size));
 }
 
 FfnStage::FfnStage(const FfnWeights& weights, const NeuronFiles& files, FlashFetcher& fetcher, ThreadPool& pool,
@@ -31,8 +31,8 @@ Result<std::unique_ptr<FfnStage>> FfnStage::create(const FfnWeights& weights, co
                                                    const FfnStageOptions& options) {
   std::unique_ptr<FfnStage> stage(new FfnStage(weights, files, fetcher, pool, max_tokens, options));
   for (uint32_t layer = 0; layer < weights.biases.size(); ++layer) {
-    FN_ASSIGN_OR_RETURN(NeuronCache cache,
-                        NeuronCache::create(weights.ffn_size, options.capacity_rows[layer], cache_row_bytes(weights)));
+    FN_ASSIGN_OR_RETURN(NeuronCache cache, NeuronCache::create(weights.ffn_size, options.capacity_rows[layer],
+                                                               cache_row_bytes(weights.hidden_size, weights.dtype)));
     stage->layers_.push_back({std::move(cache), WindowPolicy(weights.ffn_size, options.window)});
     if (!options.keep_misses) FN_RETURN_IF_ERROR(stage->load_pinned(layer));
   }

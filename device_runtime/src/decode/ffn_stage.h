@@ -49,7 +49,8 @@ struct FfnWeights {
 class FfnStage {
  public:
   static constexpr size_t kMaxRows = 1024;  // rows that one call hands to the accumulator
-  static uint32_t cache_row_bytes(const FfnWeights& weights);
+  // What one neuron takes in a cache: its bundle, rounded up as on flash.
+  static uint32_t cache_row_bytes(uint32_t hidden_size, DType dtype);
 
   // All references must outlive the stage. Loads pinned rows. Errors: kOutOfMemory, kIo.
   static Result<std::unique_ptr<FfnStage>> create(const FfnWeights& weights, const NeuronFiles& files,

@@ -136,7 +136,7 @@ FixedRoles fixed_roles(const Configuration& chosen) {
 void place_neurons(Configuration& chosen) {
   const Manifest& manifest = chosen.manifest();
   const ModelFacts& model = manifest.model;
-  const uint64_t row = round_up(2 * model.hidden_size * element_bytes(manifest.ffn.dtype), 64);
+  const uint64_t row = FfnStage::cache_row_bytes(model.hidden_size, manifest.ffn.dtype);
   const auto all = static_cast<int64_t>(row * model.ffn_size * model.layers);
   const FixedRoles fixed = fixed_roles(chosen);
   int64_t wanted = all;
