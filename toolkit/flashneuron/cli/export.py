@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 from pydantic import ValidationError
 
+from flashneuron.cli.export_options import text_option
 from flashneuron.cli.options import format_option
 from flashneuron.cli.package_summary import describe, render
 from flashneuron.cli.progress import make_progress
@@ -26,13 +27,7 @@ _DTYPES = click.Choice(["fp32", "fp16"])
 @click.option("--predictor", type=click.Choice(["lowrank", "none"]), default="lowrank", show_default=True)
 @click.option("--recall", type=float, default=0.99, show_default=True, help="Share of firing neurons to predict.")
 @click.option("--rank", type=int, help="Rank of every predictor. Default: chosen per layer by --recall.")
-@click.option(
-    "--text",
-    "texts",
-    type=click.Path(path_type=Path),
-    multiple=True,
-    help="Calibration text, UTF-8; may be repeated. Default: MODEL's calibration.txt, else a text that comes along.",
-)
+@text_option()
 @click.option("--max-chunk", type=int, default=64, show_default=True, help="Prompt tokens of one attention call.")
 @format_option("table", "json")
 def command(

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 
+from flashneuron.cli.export_options import text_option
 from flashneuron.cli.options import format_option
 from flashneuron.cli.package_summary import render_predictors
 from flashneuron.cli.progress import make_progress
@@ -16,13 +17,7 @@ from flashneuron.errors import InputError
 @click.command()
 @click.argument("model", metavar="MODEL", type=click.Path(path_type=Path))
 @click.option("-o", "--output", metavar="DIR", type=click.Path(path_type=Path), required=True, help="Folder to fill.")
-@click.option(
-    "--text",
-    "texts",
-    type=click.Path(path_type=Path),
-    multiple=True,
-    help="Calibration text, UTF-8; may be repeated. Default: MODEL's calibration.txt, else a text that comes along.",
-)
+@text_option()
 @click.option(
     "--recall",
     type=click.FloatRange(0, 1, min_open=True, max_open=True),
