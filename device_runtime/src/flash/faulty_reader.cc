@@ -29,7 +29,17 @@ void FaultyReader::submit(std::span<const ReadRequest> batch) {
 }
 
 std::optional<ReadCompletion> FaultyReader::wait() {
-  if (failed_.empty()) return base_->wait();
+  std::optional<ReadCompletion> failed = take_failed();
+  return failed ? std::move(failed) : base_->wait();
+}
+
+std::optional<ReadCompletion> FaultyReader::poll() {
+  std::optional<ReadCompletion> failed = take_failed();
+  return failed ? std::move(failed) : base_->poll();
+}
+
+std::optional<ReadCompletion> FaultyReader::take_failed() {
+  if (failed_.empty()) return std::nullopt;
   ReadCompletion completion = std::move(failed_.front());
   failed_.pop_front();
   return completion;

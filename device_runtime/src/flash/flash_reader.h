@@ -41,6 +41,8 @@ class FlashReader {
   virtual void submit(std::span<const ReadRequest> batch) = 0;
   // The next completion, waiting for it if need be; nullopt when nothing is outstanding.
   virtual std::optional<ReadCompletion> wait() = 0;
+  // A completion if there is one, without waiting. Outstanding reads that poll() has not given out remain for wait().
+  virtual std::optional<ReadCompletion> poll() = 0;
   // Wall time so far during which at least one read was outstanding: submitted, and not yet completed by its worker.
   virtual int64_t busy_us() const = 0;
   // Why reads are not direct, or nullopt when O_DIRECT is in force for every open file.

@@ -90,10 +90,14 @@ class PreadReader : public FlashReader {
     if (outstanding_ == 0) return std::nullopt;
     std::unique_lock lock(mutex_);
     completed_.wait(lock, [this] { return !completions_.empty(); });
-    ReadCompletion completion = std::move(completions_.front());
-    completions_.pop_front();
-    --outstanding_;
-    return completion;
+    return take();
+  }
+
+  std::optional<ReadCompletion> poll() override {
+    if (outstanding_ == 0) return std::nullopt;
+    const std::lock_guard lock(mutex_);
+    if (completions_.empty()) return std::nullopt;
+    return take();
   }
 
   int64_t busy_us() const override {
@@ -104,6 +108,14 @@ class PreadReader : public FlashReader {
   std::optional<std::string> buffered_reason() const override { return buffered_reason_; }
 
  private:
+  // Precondition: mutex_ is held and a completion is there.
+  ReadCompletion take() {
+    ReadCompletion completion = std::move(completions_.front());
+    completions_.pop_front();
+    --outstanding_;
+    return completion;
+  }
+
   void work() {
     std::unique_lock lock(mutex_);
     for (;;) {

@@ -23,6 +23,7 @@ class RecordingReader : public FlashReader {
   uint32_t block_bytes() const override { return base_->block_bytes(); }
   void submit(std::span<const ReadRequest> batch) override;
   std::optional<ReadCompletion> wait() override { return base_->wait(); }
+  std::optional<ReadCompletion> poll() override { return base_->poll(); }
   int64_t busy_us() const override { return base_->busy_us(); }
   std::optional<std::string> buffered_reason() const override { return base_->buffered_reason(); }
 

@@ -76,6 +76,22 @@ TEST_F(Decorators, RecordingKeepsEveryRequestAndReadsOn) {
   EXPECT_TRUE(reader.requests().empty());
 }
 
+TEST_F(Decorators, PollingPassesThroughThem) {
+  auto recording = std::make_unique<RecordingReader>(base());
+  FaultyReader reader(std::move(recording), {.reads = {2}, .paths = {}});
+  EXPECT_EQ(reader.poll(), std::nullopt);
+  reader.submit(blocks(reader.open(one_).value()));
+  std::map<uint64_t, bool> sound;
+  while (sound.size() < 4) {
+    if (const std::optional<ReadCompletion> completion = reader.poll()) {
+      EXPECT_TRUE(sound.emplace(completion->tag, completion->status.ok()).second);
+    }
+  }
+  EXPECT_EQ(sound, (std::map<uint64_t, bool>{{0, true}, {1, true}, {2, false}, {3, true}}));
+  EXPECT_EQ(reader.poll(), std::nullopt);
+  EXPECT_EQ(reader.wait(), std::nullopt);
+}
+
 TEST_F(Decorators, StackOnEachOther) {
   auto recording = std::make_unique<RecordingReader>(base());
   const RecordingReader* seen = recording.get();

@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <fstream>
 #include <random>
+#include <set>
 
 #include "flash/flash_reader.h"
 #include "flash_files.h"
@@ -124,6 +125,29 @@ TEST_P(PreadReader, EndsWithReadsStillQueued) {
   for (uint32_t i = 0; i < 16; ++i) requests.push_back({file, i << 16, 1 << 16, buffer.data() + (i << 16), i});
   reader_->submit(requests);
   reader_.reset();  // before `buffer`: no worker may write after this
+}
+
+TEST_P(PreadReader, PollingGivesEachCompletionOnceAndLeavesTheRestToWait) {
+  EXPECT_EQ(reader_->poll(), std::nullopt);
+  const uint32_t file = reader_->open(file_of(1 << 20)).value();
+  AlignedBuffer buffer = memory(1 << 20);
+  std::vector<ReadRequest> requests;
+  for (uint32_t i = 0; i < 16; ++i) requests.push_back({file, i << 16, 1 << 16, buffer.data() + (i << 16), i});
+  reader_->submit(requests);
+  std::set<uint64_t> tags;
+  while (tags.size() < 8) {
+    const std::optional<ReadCompletion> completion = reader_->poll();
+    if (!completion) continue;
+    EXPECT_TRUE(completion->status.ok()) << completion->status.message();
+    EXPECT_TRUE(tags.insert(completion->tag).second) << completion->tag;
+    expect_pattern(requests[completion->tag].destination, requests[completion->tag].offset, 1 << 16);
+  }
+  for (const auto& [tag, status] : drain(*reader_)) {
+    EXPECT_TRUE(status.ok()) << status.message();
+    EXPECT_TRUE(tags.insert(tag).second) << tag;
+  }
+  EXPECT_EQ(tags.size(), 16u);
+  EXPECT_EQ(reader_->poll(), std::nullopt);
 }
 
 TEST_P(PreadReader, IsBusyOnlyWithReads) {
