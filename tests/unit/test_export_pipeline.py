@@ -16,6 +16,7 @@ from flashneuron.errors import FlashneuronError, InputError
 from flashneuron.export import disk, pipeline
 from flashneuron.export.pipeline import export_model
 from flashneuron.export.recipe import ExportRecipe
+from flashneuron.model.folder import open_model
 from flashneuron.package.manifest import Package
 from flashneuron.package.verify import verify
 from flashneuron.progress import SilentProgress
@@ -170,6 +171,6 @@ def test_refusals_leave_nothing(model: Path, tmp_path: Path, monkeypatch: pytest
 def test_the_size_is_estimated_before(model: Path, tmp_path: Path) -> None:
     recipe = ExportRecipe(predictor="none", layouts=("bundled", "split"))
     package = export(model, tmp_path / "p", recipe)
-    estimate = disk.estimate_bytes(pipeline.open_model(model).spec, recipe)
+    estimate = disk.estimate_bytes(open_model(model).spec, recipe)
     size = sum(package.role_bytes().values())
     assert size < estimate < size + (17 << 20)

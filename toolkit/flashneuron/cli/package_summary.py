@@ -74,12 +74,12 @@ def render_predictors(table: dict[str, Any] | None) -> str:
     names = ("true_density", "predicted_density", "recall", "precision")
     rows = [(str(row["layer"]), str(row["rank"]), *(f"{row[name]:.2%}" for name in names)) for row in table["layers"]]
     headings = ("layer", "rank", "fire", "predicted", "recall", "precision")
+    shown = text_table(headings, rows)
+    if table["dense"] is None or table["predicted"] is None:
+        return shown
     dense, predicted = (table[name]["perplexity"] for name in ("dense", "predicted"))
     change = f"{predicted / dense - 1:+.2%}"
-    return (
-        text_table(headings, rows)
-        + f"\n\nperplexity on held-out text: dense {dense:.3f}, predicted {predicted:.3f} ({change})"
-    )
+    return f"{shown}\n\nperplexity on held-out text: dense {dense:.3f}, predicted {predicted:.3f} ({change})"
 
 
 def _predictor_table(package: Package) -> PredictorTable | None:

@@ -1,4 +1,4 @@
-"""From a model folder to a model package. `export_model` is the table of contents; each step keeps the files of an
+"""From a model to a model package. `export_source` is the table of contents; each step keeps the files of an
 interrupted run, and only the last step makes something that looks like a package.
 """
 
@@ -20,8 +20,7 @@ from flashneuron.export.embedding import write_embedding
 from flashneuron.export.ffn import write_ffn
 from flashneuron.export.golden import GOLDEN, StoredModel, write_golden
 from flashneuron.export.recipe import ExportRecipe, PartialPackage, refuse_existing
-from flashneuron.export.texts import CalibrationText, read_texts, token_sequences
-from flashneuron.model.folder import ModelFolder, open_model
+from flashneuron.export.source import Model, Source, open_source
 from flashneuron.package.atomic import atomic_write
 from flashneuron.package.manifest import MANIFEST, Package, file_entry, write_manifest
 from flashneuron.package.schema import (
@@ -35,20 +34,25 @@ from flashneuron.package.schema import (
     PredictorLayer,
     Role,
 )
-from flashneuron.predictor.settings import PredictorSettings, PredictorTable
-from flashneuron.predictor.train import train_predictors
+from flashneuron.predictor.settings import PredictorTable
 from flashneuron.progress import Progress
 
 TOKENIZER, STATISTICS = "tokenizer.json", "statistics.json"
 
 
 def export_model(model_path: Path, output: Path, recipe: ExportRecipe, progress: Progress) -> Package:
+    """Writes the package `output` of a model folder. Errors: as export_source, and InputError for the folder."""
+    refuse_existing(output)
+    return export_source(open_source(model_path, recipe), output, recipe, progress)
+
+
+def export_source(source: Source, output: Path, recipe: ExportRecipe, progress: Progress) -> Package:
     """Writes the package `output`. Interrupted, it leaves `<output>.partial`, from which the same call goes on.
 
     Errors: InputError before any work; FlashneuronError when the disk fills up.
     """
-    with _disk_full_is_one_line(output):
-        job = prepare(model_path, output, recipe, progress)
+    with disk_full_is_one_line(output):
+        job = prepare(source, output, recipe, progress)
         model, folder = job.model, job.partial.folder
         spec, weights = model.spec, model.weights
         embedding = write_embedding(spec, weights, folder, recipe.dtype, progress)
@@ -56,7 +60,7 @@ def export_model(model_path: Path, output: Path, recipe: ExportRecipe, progress:
         chunk = min(recipe.max_chunk, spec.max_context)
         programs = export_attention(spec, weights, folder, recipe.attention, chunk, progress)
         attention = AttentionFacts.model_validate_json(json.dumps(programs))
-        table = make_predictors(job, recipe, progress)
+        table = source.predictors(folder / "predictor", progress)
         write_tokenizer(job)
         stored = StoredModel(spec, weights, folder, embedding, ffn, recipe.attention)
         write_golden(stored, model.tokenizer_json(), progress)
@@ -68,35 +72,22 @@ def export_model(model_path: Path, output: Path, recipe: ExportRecipe, progress:
 class Job:
     """An export whose inputs were found sound."""
 
-    model: ModelFolder
-    text: CalibrationText | None  # None: no predictors are made
+    source: Source
     partial: PartialPackage
 
+    @property
+    def model(self) -> Model:
+        return self.source.model
 
-def prepare(model_path: Path, output: Path, recipe: ExportRecipe, progress: Progress) -> Job:
-    """Everything that can be refused before work is refused here, before the partial folder is touched."""
+
+def prepare(source: Source, output: Path, recipe: ExportRecipe, progress: Progress) -> Job:
+    """What the source has not refused is refused here, before the partial folder is touched."""
     refuse_existing(output)
-    model = open_model(model_path)
-    text = read_texts(recipe.texts, model.path) if recipe.predictor == "lowrank" else None
-    if text is not None:
-        token_sequences(text, model)
-        if (recipe.rank or 0) > (width := min(model.spec.hidden_size, model.spec.ffn_size)):
-            raise InputError(f"--rank {recipe.rank} is over the model's width {width}; choose a smaller one")
     partial = PartialPackage(output)
-    check_free_disk(model.spec, recipe, partial.folder)
-    inputs = [flashneuron.__version__, model.fingerprint(), text.fingerprint() if text else ""]
-    if partial.begin(recipe, " ".join(inputs)):
+    check_free_disk(source.model.spec, recipe, partial.folder)
+    if partial.begin(recipe, f"{flashneuron.__version__} {source.fingerprint()}"):
         progress.note(f"going on with {partial.folder}")
-    return Job(model, text, partial)
-
-
-def make_predictors(job: Job, recipe: ExportRecipe, progress: Progress) -> PredictorTable | None:
-    if job.text is None:
-        return None
-    train, validation = token_sequences(job.text, job.model)
-    settings = PredictorSettings(recall=recipe.recall, rank=recipe.rank, dtype=recipe.dtype)
-    folder = job.partial.folder / "predictor"
-    return train_predictors(job.model.spec, job.model.weights, train, validation, settings, folder, progress)
+    return Job(source, partial)
 
 
 def write_tokenizer(job: Job) -> None:
@@ -104,10 +95,8 @@ def write_tokenizer(job: Job) -> None:
 
 
 def write_statistics(job: Job, table: PredictorTable | None) -> None:
-    statistics = {
-        "predictor": table.model_dump(mode="json") if table else None,
-        "calibration_text": job.text.source if job.text else None,
-    }
+    predictor = table.model_dump(mode="json") if table else None
+    statistics = {"predictor": predictor, **job.source.statistics()}
     atomic_write(job.partial.folder / STATISTICS, json.dumps(statistics, indent=1).encode())
 
 
@@ -162,13 +151,13 @@ def _shards(ffn: FfnFacts) -> Iterator[str]:
                 yield from shards
 
 
-def _model_facts(model: ModelFolder) -> ModelFacts:
+def _model_facts(model: Model) -> ModelFacts:
     facts = dataclasses.asdict(model.spec)
     return ModelFacts(gated=False, **{name: facts[name] for name in ModelFacts.model_fields if name in facts})
 
 
 @contextmanager
-def _disk_full_is_one_line(output: Path) -> Iterator[None]:
+def disk_full_is_one_line(output: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:

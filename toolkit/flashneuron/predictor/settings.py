@@ -54,5 +54,5 @@ class PredictorTable(_Record):
     train_tokens: int
     tuning_tokens: int
     layers: list[LayerRow]
-    dense: Perplexity  # on the validation text
-    predicted: Perplexity  # the same text with every layer's predictor in force
+    dense: Perplexity | None  # on the validation text; None for random weights, which predict none
+    predicted: Perplexity | None  # the same text with every layer's predictor in force; None as above

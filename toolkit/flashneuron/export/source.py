@@ -1,0 +1,93 @@
+"""What an export is made from: a model, and who knows its predictors. Here a Hugging Face folder; `synth` has more."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Protocol
+
+from flashneuron.errors import InputError
+from flashneuron.export.recipe import ExportRecipe
+from flashneuron.export.texts import CalibrationText, Ids, read_texts, token_sequences
+from flashneuron.model.folder import ModelFolder, open_model
+from flashneuron.model.spec import ModelSpec, Weights
+from flashneuron.predictor.settings import PredictorSettings, PredictorTable
+from flashneuron.predictor.train import train_predictors
+from flashneuron.progress import Progress
+
+
+class Model(Protocol):
+    """A model with lazy weights; `folder.ModelFolder` is one."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def spec(self) -> ModelSpec: ...
+    @property
+    def weights(self) -> Weights: ...
+    @property
+    def synthetic(self) -> bool: ...
+    def tokenizer_json(self) -> bytes: ...
+
+
+class Source(Protocol):
+    """Made only if what it reads is sound: an export asks it nothing that it could still refuse."""
+
+    @property
+    def model(self) -> Model: ...
+
+    def fingerprint(self) -> str:
+        """Changes when anything does that the package is made of, but for the recipe."""
+        ...
+
+    def sequences(self) -> list[Ids]:
+        """Calibration text as ids, each sequence from position 0; empty where no text was read."""
+        ...
+
+    def predictors(self, folder: Path, progress: Progress) -> PredictorTable | None:
+        """Writes folder/layer_LLL.pred and says what they do; None: there are none. What is there is kept."""
+        ...
+
+    def statistics(self) -> dict[str, Any]:
+        """Keys of statistics.json besides `predictor`; asked for last."""
+        ...
+
+
+@dataclass(frozen=True)
+class FolderSource:
+    model: ModelFolder
+    text: CalibrationText | None  # None: no predictors are made
+    settings: PredictorSettings = field(default_factory=PredictorSettings)
+
+    def fingerprint(self) -> str:
+        return f"{self.model.fingerprint()} {self.text.fingerprint() if self.text else ''}"
+
+    def sequences(self) -> list[Ids]:
+        return self._sequences[0]
+
+    def predictors(self, folder: Path, progress: Progress) -> PredictorTable | None:
+        if self.text is None:
+            return None
+        train, validation = self._sequences
+        return train_predictors(self.model.spec, self.model.weights, train, validation, self.settings, folder, progress)
+
+    def statistics(self) -> dict[str, Any]:
+        return {"calibration_text": self.text.source if self.text else None}
+
+    @cached_property
+    def _sequences(self) -> tuple[list[Ids], list[Ids]]:
+        return token_sequences(self.text, self.model) if self.text else ([], [])
+
+
+def open_source(model_path: Path, recipe: ExportRecipe) -> FolderSource:
+    """Errors: InputError for a folder, text or rank that no package can be made of."""
+    model = open_model(model_path)
+    text = read_texts(recipe.texts, model.path) if recipe.predictor == "lowrank" else None
+    settings = PredictorSettings(recall=recipe.recall, rank=recipe.rank, dtype=recipe.dtype)
+    source = FolderSource(model, text, settings)
+    if text is not None:
+        source.sequences()
+        if (recipe.rank or 0) > (width := min(model.spec.hidden_size, model.spec.ffn_size)):
+            raise InputError(f"--rank {recipe.rank} is over the model's width {width}; choose a smaller one")
+    return source
