@@ -62,7 +62,7 @@ void bench_ffn(benchmark::State& state, DType dtype) {
   std::vector<NeuronRow> rows;
   for (uint32_t n = 0; n < kRows; ++n) {
     const std::byte* up = weights.data() + size_t{2} * n * row_bytes;
-    rows.push_back({n, up, up + row_bytes});
+    rows.push_back({.neuron = n, .up = up, .down = up + row_bytes});
   }
   const auto x = ramp(tokens * hidden, 0.01f);
   const std::vector<float> up_bias(kRows, 1e6f);

@@ -36,14 +36,13 @@ Status Embedding::embed(std::span<const int32_t> ids, uint32_t first_position, s
   rows.erase(std::unique(rows.begin(), rows.end()), rows.end());
   std::fill(out.begin(), out.end(), 0.0f);
 
-  const auto row_bytes = static_cast<uint32_t>(hidden_size_ * element_bytes(dtype_));
+  const auto length = static_cast<uint32_t>(row_bytes(dtype_, hidden_size_));
   if (fetcher_ == nullptr) {
-    for (const uint32_t row : rows)
-      add_row(row, resident_.data() + uint64_t{row} * row_bytes, ids, first_position, out);
+    for (const uint32_t row : rows) add_row(row, resident_.data() + uint64_t{row} * length, ids, first_position, out);
     return {};
   }
   std::vector<Extent> extents;
-  for (const uint32_t row : rows) extents.push_back({file_, uint64_t{row} * row_bytes, row_bytes});
+  for (const uint32_t row : rows) extents.push_back({file_, uint64_t{row} * length, length});
   for (size_t done = 0; done < rows.size();) {
     const std::span<const Extent> rest = std::span(extents).subspan(done);
     const size_t count = fetcher_->fitting(rest, fetcher_->staging_bytes());

@@ -10,6 +10,15 @@
 
 namespace flashneuron {
 
+NeuronRow FfnWeights::row(uint32_t layer, uint32_t neuron, const std::byte* up, const std::byte* down) const {
+  NeuronRow row{.neuron = neuron, .up = up, .down = down};
+  if (!has_scales(dtype)) return row;
+  const size_t each = scale_bytes(dtype, hidden_size);
+  row.up_scales = scales[layer].data() + each * neuron;
+  row.down_scales = row.up_scales + each * ffn_size;
+  return row;
+}
+
 uint32_t FfnStage::cache_row_bytes(uint32_t hidden_size, DType dtype) {
   return ffn_stride(ffn_record_bytes(FfnPart::kBundle, dtype, hidden_size));
 }
@@ -45,7 +54,7 @@ Status FfnStage::load_pinned(uint32_t layer) {
   for (uint32_t next = 0; next < cache.capacity();) {
     const std::span<const uint32_t> wanted = std::span(all_).subspan(next, cache.capacity() - next);
     FN_ASSIGN_OR_RETURN(const size_t fetched, fetch_round(layer, wanted, ignored));
-    for (size_t i = 0; i < fetched; ++i) insert(layers_[layer], staged(wanted[i], i, fetched));
+    for (size_t i = 0; i < fetched; ++i) insert(layers_[layer], staged(layer, wanted[i], i, fetched));
     next += static_cast<uint32_t>(fetched);
   }
   return {};
@@ -155,10 +164,10 @@ Status FfnStage::run(uint32_t layer, std::span<const float> x, size_t tokens, st
     for (; next_selected < selected.size() && selected[next_selected] < end; ++next_selected) {
       const uint32_t neuron = selected[next_selected];
       if (const std::byte* row = state.cache.find(neuron)) {
-        rows_.push_back({neuron, row, row + weights_.hidden_size * element_bytes(weights_.dtype)});
+        rows_.push_back(weights_.row(layer, neuron, row, row + weights_.vector_bytes()));
       } else {
         while (misses_[next_miss + in_round] < neuron) ++in_round;
-        rows_.push_back(staged(neuron, in_round, fetched));
+        rows_.push_back(staged(layer, neuron, in_round, fetched));
         if (state.cache.size() + kept_.size() < state.cache.capacity() && keep(neuron)) kept_.push_back(rows_.back());
       }
       if (rows_.size() == kMaxRows) add_rows();
@@ -193,16 +202,14 @@ Result<size_t> FfnStage::fetch_round(uint32_t layer, std::span<const uint32_t> m
   return count;
 }
 
-NeuronRow FfnStage::staged(uint32_t neuron, size_t index, size_t fetched) const {
+NeuronRow FfnStage::staged(uint32_t layer, uint32_t neuron, size_t index, size_t fetched) const {
   const std::byte* up = fetcher_.at(index);
   const bool split = files_.parts() == 2;
-  const std::byte* down =
-      split ? fetcher_.at(fetched + index) : up + weights_.hidden_size * element_bytes(weights_.dtype);
-  return {neuron, up, down};
+  return weights_.row(layer, neuron, up, split ? fetcher_.at(fetched + index) : up + weights_.vector_bytes());
 }
 
 void FfnStage::insert(Layer& layer, const NeuronRow& row) {
-  const size_t vector_bytes = weights_.hidden_size * element_bytes(weights_.dtype);
+  const size_t vector_bytes = weights_.vector_bytes();
   std::byte* destination = layer.cache.append(row.neuron);
   std::memcpy(destination, row.up, vector_bytes);
   std::memcpy(destination + vector_bytes, row.down, vector_bytes);

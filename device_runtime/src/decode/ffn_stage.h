@@ -38,12 +38,20 @@ struct FfnStageOptions {
   std::vector<uint32_t> capacity_rows;  // per layer
 };
 
+// What of every layer's FFN is always in DRAM.
 struct FfnWeights {
   uint32_t hidden_size = 0;
   uint32_t ffn_size = 0;
   DType dtype = DType::kFp32;
   // Per layer: ffn_size up biases, then hidden_size down biases.
   std::vector<std::vector<float>> biases;
+  // Per layer the content of its .scales file: ffn_size rows of up scales, then of down scales. No layers for floats.
+  std::vector<std::vector<std::byte>> scales;
+
+  // Bytes of an up row, and of a down column.
+  size_t vector_bytes() const { return row_bytes(dtype, hidden_size); }
+  // A neuron whose vectors lie at `up` and `down`, with its scales.
+  NeuronRow row(uint32_t layer, uint32_t neuron, const std::byte* up, const std::byte* down) const;
 };
 
 class FfnStage {
@@ -97,7 +105,7 @@ class FfnStage {
   // Reads a prefix of `misses` (not empty) into staging and returns its length.
   Result<size_t> fetch_round(uint32_t layer, std::span<const uint32_t> misses, Counters& counters);
   // The row of miss `index` of the last round, which fetched `fetched`.
-  NeuronRow staged(uint32_t neuron, size_t index, size_t fetched) const;
+  NeuronRow staged(uint32_t layer, uint32_t neuron, size_t index, size_t fetched) const;
   void insert(Layer& layer, const NeuronRow& row);
 
   const FfnWeights& weights_;

@@ -92,7 +92,7 @@ uint64_t choose_staging(const Configuration& chosen) {
   const DType dtype = chosen.manifest().ffn.dtype;
   const uint64_t record = ffn_record_bytes(FfnPart::kBundle, dtype, model.hidden_size);
   const uint64_t half_layer = record * model.ffn_size / 2;
-  const uint64_t row = uint64_t{model.hidden_size} * element_bytes(chosen.manifest().embedding.dtype);
+  const uint64_t row = row_bytes(chosen.manifest().embedding.dtype, model.hidden_size);
   const uint64_t least = 8 * FlashFetcher::worst_bytes(std::max(record, row), kLargestBlockBytes);
   return round_up(std::max(std::clamp<uint64_t>(half_layer, 256 * 1024, 8 * kMiB), least), AlignedBuffer::kAlignment);
 }
@@ -125,11 +125,12 @@ FixedRoles fixed_roles(const Configuration& chosen) {
       KvCache::bytes(model.layers, static_cast<uint32_t>(*chosen.options.context), model.kv_size(), chosen.options.kv));
   const uint32_t chunk = chosen.attention_facts().max_chunk;
   const uint64_t biases = uint64_t{model.layers} * (model.ffn_size + model.hidden_size) * sizeof(float);
+  const uint64_t scales = chosen.package.role_bytes("ffn_scales");
   const uint64_t accumulator = sizeof(float) * chunk * (2 * uint64_t{model.hidden_size} + FfnStage::kMaxRows);
   // Row maps and last uses of every neuron, and the logits.
   const uint64_t maps = uint64_t{model.layers} * model.ffn_size * 16 + sizeof(float) * model.vocab_size;
-  fixed.staging =
-      static_cast<int64_t>(chosen.staging_bytes + biases + accumulator + maps + Decoder::buffer_bytes(model, chunk));
+  fixed.staging = static_cast<int64_t>(chosen.staging_bytes + biases + scales + accumulator + maps +
+                                       Decoder::buffer_bytes(model, chunk));
   return fixed;
 }
 

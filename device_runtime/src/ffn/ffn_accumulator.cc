@@ -82,7 +82,7 @@ void FfnAccumulator::accumulate(std::span<const NeuronRow> rows, size_t begin, s
         for (size_t r = first; r < last; ++r) {
           const float activation = activation_[r * tokens_ + t];
           if (activation == 0) continue;
-          const std::byte* down = rows[r].down + begin * element_bytes(dtype_);
+          const std::byte* down = rows[r].down + row_bytes(dtype_, begin);
           kernels::axpy(activation, down, dtype_, &partial_[t * hidden_size_ + begin], count);
         }
       }

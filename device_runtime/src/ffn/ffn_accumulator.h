@@ -11,11 +11,14 @@
 
 namespace flashneuron {
 
-// Where the two vectors of a neuron can be read: hidden_size elements each, of the layer's dtype.
+// Where the two vectors of a neuron can be read: hidden_size elements each, of the layer's dtype, and the scales of
+// each (scale_bytes; null for floats).
 struct NeuronRow {
   uint32_t neuron = 0;
   const std::byte* up = nullptr;
   const std::byte* down = nullptr;
+  const std::byte* up_scales = nullptr;
+  const std::byte* down_scales = nullptr;
 };
 
 // out[t] = down_bias + sum over neurons n of relu(up[n]·x[t] + up_bias[n]) * down[n].

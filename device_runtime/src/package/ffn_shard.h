@@ -30,7 +30,7 @@ struct FfnShardHeader {
 };
 
 constexpr uint32_t ffn_record_bytes(FfnPart part, DType dtype, uint32_t hidden_size) {
-  return static_cast<uint32_t>((part == FfnPart::kBundle ? 2 : 1) * hidden_size * element_bytes(dtype));
+  return static_cast<uint32_t>((part == FfnPart::kBundle ? 2 : 1) * row_bytes(dtype, hidden_size));
 }
 constexpr uint32_t ffn_stride(uint32_t record_bytes) { return (record_bytes + 63) / 64 * 64; }
 

@@ -149,7 +149,7 @@ class ManifestReader {
       field["position_rows"].fail("is less than model.max_context");
     }
     const uint64_t rows = uint64_t{model.vocab_size} + embedding.position_rows;
-    embedding.file = reference(field["file"], "embedding", rows * model.hidden_size * element_bytes(embedding.dtype));
+    embedding.file = reference(field["file"], "embedding", rows * row_bytes(embedding.dtype, model.hidden_size));
   }
 
   void read_attention(const JsonField& field) {

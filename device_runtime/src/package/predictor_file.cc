@@ -13,10 +13,10 @@ namespace flashneuron {
 uint64_t LowRankHeader::a_offset() const { return round_up(kLowRankHeaderBytes + uint64_t{4} * ffn_size, 64); }
 
 uint64_t LowRankHeader::b_offset() const {
-  return round_up(a_offset() + uint64_t{rank} * hidden_size * element_bytes(dtype), 64);
+  return round_up(a_offset() + uint64_t{rank} * row_bytes(dtype, hidden_size), 64);
 }
 
-uint64_t LowRankHeader::file_bytes() const { return b_offset() + uint64_t{ffn_size} * rank * element_bytes(dtype); }
+uint64_t LowRankHeader::file_bytes() const { return b_offset() + uint64_t{ffn_size} * row_bytes(dtype, rank); }
 
 const float* LowRankWeights::bias() const { return reinterpret_cast<const float*>(file.data() + kLowRankHeaderBytes); }
 const std::byte* LowRankWeights::a() const { return file.data() + a_offset(); }

@@ -24,7 +24,7 @@ class LowRankPredictor final : public Predictor {
     const LowRankWeights& weights = layers_[layer];
     assert(ffn_input.size() == weights.hidden_size);
     const std::byte* a = weights.a();
-    const size_t a_row = weights.hidden_size * element_bytes(weights.dtype);
+    const size_t a_row = row_bytes(weights.dtype, weights.hidden_size);
     const size_t grain = std::max<size_t>(1, kMinProducts / weights.hidden_size);
     pool_.parallel_for(weights.rank, grain, [&](size_t begin, size_t end) {
       for (size_t r = begin; r < end; ++r) {
@@ -32,7 +32,7 @@ class LowRankPredictor final : public Predictor {
       }
     });
     const std::byte* b = weights.b();
-    const size_t b_row = weights.rank * element_bytes(weights.dtype);
+    const size_t b_row = row_bytes(weights.dtype, weights.rank);
     const float* bias = weights.bias();
     const auto fires = [&](uint32_t neuron) {
       return kernels::dot(b + neuron * b_row, weights.dtype, hidden_.data(), weights.rank) + bias[neuron] > 0;

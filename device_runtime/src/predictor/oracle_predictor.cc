@@ -30,7 +30,7 @@ class OraclePredictor final : public Predictor {
     assert(ffn_input.size() == hidden_size_);
     const OracleLayer& weights = layers_[layer];
     const std::byte* up = weights.up.data();
-    const size_t row = hidden_size_ * element_bytes(dtype_);
+    const size_t row = row_bytes(dtype_, hidden_size_);
     const auto fires = [&](uint32_t n) {
       return kernels::relu_activation(up + n * row, dtype_, ffn_input.data(), hidden_size_, weights.bias[n]) > 0;
     };
@@ -71,15 +71,15 @@ Result<OracleLayer> load_layer(const Package& package, const FfnVariant& variant
   const FfnPart part = bundled ? FfnPart::kBundle : FfnPart::kUp;
   const std::vector<std::string>& shards = bundled ? variant.layers[layer].bundle : variant.layers[layer].up;
   const size_t stride = ffn_stride(ffn_record_bytes(part, manifest.ffn.dtype, manifest.model.hidden_size));
-  const size_t row_bytes = manifest.model.hidden_size * element_bytes(manifest.ffn.dtype);
+  const size_t row = row_bytes(manifest.ffn.dtype, manifest.model.hidden_size);
 
   OracleLayer result;
-  FN_ASSIGN_OR_RETURN(result.up, AlignedBuffer::create(ffn_size * row_bytes));
+  FN_ASSIGN_OR_RETURN(result.up, AlignedBuffer::create(ffn_size * row));
   uint32_t first = 0;
   for (const std::string& name : shards) {
     const uint32_t count = std::min(variant.neurons_per_shard, ffn_size - first);
     FN_ASSIGN_OR_RETURN(const InputFile file, InputFile::open(package.path_of(name)));
-    FN_RETURN_IF_ERROR(copy_up_rows(file, count, stride, row_bytes, result.up.data() + first * row_bytes));
+    FN_RETURN_IF_ERROR(copy_up_rows(file, count, stride, row, result.up.data() + first * row));
     first += count;
   }
   const std::string& bias_name = manifest.ffn.bias[layer];

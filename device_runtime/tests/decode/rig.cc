@@ -43,7 +43,7 @@ Rig::Rig(const TinyPackage& files, const RigOptions& options, std::unique_ptr<Fl
     }
     naive_.push_back(must(WholeFileReads::open(*package_, {manifest.embedding.file}, *reader_, *fetcher_)));
   }
-  weights_ = {manifest.model.hidden_size, manifest.model.ffn_size, manifest.ffn.dtype, {}};
+  weights_ = {manifest.model.hidden_size, manifest.model.ffn_size, manifest.ffn.dtype, {}, {}};
   for (uint32_t layer = 0; layer < manifest.model.layers; ++layer) {
     std::vector<float> bias = files.layer(layer).up_bias;
     bias.insert(bias.end(), files.layer(layer).down_bias.begin(), files.layer(layer).down_bias.end());

@@ -202,7 +202,9 @@ TEST(FfnAccumulator, RowsMayBeOverwrittenAfterAddAndBeginStartsOver) {
   for (const NeuronRow& row : c.rows) {
     std::memcpy(slot.data(), row.up, bytes);
     std::memcpy(slot.data() + bytes, row.down, bytes);
-    const NeuronRow copy = {row.neuron, slot.data(), slot.data() + bytes};
+    NeuronRow copy = row;
+    copy.up = slot.data();
+    copy.down = slot.data() + bytes;
     accumulator.add({&copy, 1});
     std::fill(slot.begin(), slot.end(), std::byte{0xFF});
   }

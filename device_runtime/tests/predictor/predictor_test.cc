@@ -149,8 +149,9 @@ TEST(Predictor, OraclesNeuronsGiveTheDenseFfnToTheBit) {
   const auto ffn = [&](const std::vector<float>& x, const std::vector<uint32_t>& neurons) {
     std::vector<NeuronRow> rows;
     for (const uint32_t n : neurons) {
-      rows.push_back({n, reinterpret_cast<const std::byte*>(&layer.up[n * x.size()]),
-                      reinterpret_cast<const std::byte*>(&layer.down[n * x.size()])});
+      rows.push_back({.neuron = n,
+                      .up = reinterpret_cast<const std::byte*>(&layer.up[n * x.size()]),
+                      .down = reinterpret_cast<const std::byte*>(&layer.down[n * x.size()])});
     }
     FfnAccumulator accumulator(300, DType::kFp32, 1, 500, pool);
     accumulator.begin(x, 1, layer.up_bias, layer.down_bias);

@@ -27,7 +27,7 @@ void pad(Bytes& bytes) { bytes.resize((bytes.size() + kAlign - 1) / kAlign * kAl
 }  // namespace
 
 Bytes elements(std::span<const float> values, DType dtype) {
-  Bytes bytes(values.size() * element_bytes(dtype));
+  Bytes bytes(row_bytes(dtype, values.size()));
   kernels::reference::from_fp32(values.data(), dtype, bytes.data(), values.size());
   return bytes;
 }
@@ -54,8 +54,8 @@ void write_file(const std::filesystem::path& path, std::span<const std::byte> by
 Bytes ffn_shard(const ShardShape& shape, uint32_t first, std::span<const float> up, std::span<const float> down) {
   using namespace std::string_view_literals;
   const uint32_t count = std::min(shape.neurons_per_shard, shape.ffn_size - first);
-  const auto element = static_cast<uint32_t>(element_bytes(shape.dtype));
-  const uint32_t record = (shape.part == 0 ? 2 : 1) * shape.hidden_size * element;
+  const auto vector = static_cast<uint32_t>(row_bytes(shape.dtype, shape.hidden_size));
+  const uint32_t record = (shape.part == 0 ? 2 : 1) * vector;
   const uint32_t stride = (record + 63) / 64 * 64;
   Bytes bytes(kShardHeaderBytes);
   put(bytes, 0, "FNFFN\0\0\1"sv);
