@@ -11,6 +11,9 @@ from flashneuron.profile.settings import RunSettings
     [
         ("ram", "1.5M", 1572864),
         ("window", "auto", "auto"),
+        ("read_gap", "0", 0),
+        ("read_gap", "16K", 16384),
+        ("max_read", "512K", 524288),
         ("window", "4", 4),
         ("residency", "hybrid", "hybrid"),
         ("temperature", "0", 0.0),
@@ -29,6 +32,7 @@ def test_accepted(name: str, text: str, value: object) -> None:
         ("window", "0"), ("window", "1.5"), ("window", "-1"), ("window", "all"), ("window", "٤"),
         ("residency", "resident"), ("layout", ""), ("kv", "int8"), ("predictor", "lowrank,none"),
         ("threads", "0"), ("io_threads", "257"), ("max_new_tokens", "0"), ("context", "x"),
+        ("read_gap", "65M"), ("read_gap", "-1"), ("max_read", "0"), ("max_read", "4095"), ("max_read", "1G"),
         ("temperature", "-0.1"), ("temperature", "nan"), ("temperature", "inf"), ("top_k", "-1"),
         ("top_p", "0"), ("top_p", "1.01"), ("top_p", "half"), ("seed", "18446744073709551616"),
     ],

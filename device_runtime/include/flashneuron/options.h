@@ -25,7 +25,9 @@ struct Options {
   std::string backend = "auto";
   int threads = 0;  // 0: cores, at most 4
   int io_threads = 8;
-  std::optional<int64_t> context;  // tokens that the KV cache holds; absent: as below
+  uint32_t read_gap_bytes = 0;        // gaps between wanted bytes up to this are read across
+  uint32_t max_read_bytes = 1 << 20;  // longest read of several records
+  std::optional<int64_t> context;     // tokens that the KV cache holds; absent: as below
   // Prompt and output together, if known: the KV cache then holds just these, or the model's longest context if that is
   // shorter; absent: the model's longest.
   std::optional<int64_t> expected_tokens;

@@ -8,25 +8,20 @@
 #include "telemetry/timer.h"
 
 namespace flashneuron {
-namespace {
-
-// Large reads saturate flash with few threads; longer ones would only delay the first completion.
-constexpr uint64_t kMaxReadBytes = uint64_t{1} << 20;
-
-}  // namespace
 
 ReadPlanRules FlashFetcher::rules() const {
   ReadPlanRules rules;
   rules.block_bytes = reader_->block_bytes();
   // A quarter of the staging at most, so that several reads are in flight and a read that does not fit wastes little.
-  const uint64_t most = round_down(std::min<uint64_t>(kMaxReadBytes, staging_.size() / 4), rules.block_bytes);
+  const uint64_t most = round_down(std::min<uint64_t>(tuning_.max_read_bytes, staging_.size() / 4), rules.block_bytes);
   rules.max_read_bytes = static_cast<uint32_t>(std::max<uint64_t>(rules.block_bytes, most));
+  rules.max_gap_bytes = tuning_.max_gap_bytes;
   return rules;
 }
 
-Result<FlashFetcher> FlashFetcher::create(FlashReader& reader, uint64_t staging_bytes) {
+Result<FlashFetcher> FlashFetcher::create(FlashReader& reader, uint64_t staging_bytes, ReadTuning tuning) {
   FN_ASSIGN_OR_RETURN(AlignedBuffer staging, AlignedBuffer::create(staging_bytes));
-  return FlashFetcher(reader, std::move(staging));
+  return FlashFetcher(reader, std::move(staging), tuning);
 }
 
 uint64_t FlashFetcher::worst_bytes(uint64_t length, uint32_t block_bytes) {

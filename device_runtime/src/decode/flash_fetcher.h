@@ -15,10 +15,16 @@
 
 namespace flashneuron {
 
+// What the device's flash curve says of reads.
+struct ReadTuning {
+  uint32_t max_gap_bytes = 0;         // gaps up to this are read across
+  uint32_t max_read_bytes = 1 << 20;  // large reads saturate flash; longer ones only delay the first completion
+};
+
 class FlashFetcher {
  public:
   // `reader` must outlive it. Error: kOutOfMemory.
-  static Result<FlashFetcher> create(FlashReader& reader, uint64_t staging_bytes);
+  static Result<FlashFetcher> create(FlashReader& reader, uint64_t staging_bytes, ReadTuning tuning = {});
 
   // How many extents, from the first on, can be read into `bytes` of staging. `wanted` is sorted by file and offset and
   // does not overlap.
@@ -34,12 +40,14 @@ class FlashFetcher {
   static uint64_t worst_bytes(uint64_t length, uint32_t block_bytes);
 
  private:
-  FlashFetcher(FlashReader& reader, AlignedBuffer staging) : reader_(&reader), staging_(std::move(staging)) {}
+  FlashFetcher(FlashReader& reader, AlignedBuffer staging, ReadTuning tuning)
+      : reader_(&reader), staging_(std::move(staging)), tuning_(tuning) {}
   // Asked anew each time: the reader's block may rise when a file is opened.
   ReadPlanRules rules() const;
 
   FlashReader* reader_;
   AlignedBuffer staging_;
+  ReadTuning tuning_;
   std::vector<const std::byte*> places_;
   std::vector<ReadRequest> requests_;
 };

@@ -58,7 +58,8 @@ Result<std::unique_ptr<Engine>> Engine::load(const Options& options) {
   // Programs first: while they are packed they need more than they keep, and nothing else is in DRAM yet.
   FN_ASSIGN_OR_RETURN(state->attention,
                       load_executorch_attention(chosen.package, chosen.attention_facts(), chosen.options.threads));
-  FN_ASSIGN_OR_RETURN(state->fetcher, FlashFetcher::create(*state->reader, chosen.staging_bytes));
+  const ReadTuning tuning{chosen.options.read_gap_bytes, chosen.options.max_read_bytes};
+  FN_ASSIGN_OR_RETURN(state->fetcher, FlashFetcher::create(*state->reader, chosen.staging_bytes, tuning));
   FN_ASSIGN_OR_RETURN(state->neuron_files, NeuronFiles::open(chosen.package, chosen.ffn_variant(), *state->reader));
   if (role_bytes(chosen.budget, "embedding") > 0) {
     FN_ASSIGN_OR_RETURN(state->embedding, Embedding::load(chosen.package));

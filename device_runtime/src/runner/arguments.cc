@@ -11,9 +11,9 @@
 namespace flashneuron {
 namespace {
 
-const std::vector<std::string> kSettings = {"package", "store",      "ram",    "residency", "predictor",
-                                            "window",  "layout",     "order",  "kv",        "backend",
-                                            "threads", "io_threads", "context"};
+const std::vector<std::string> kSettings = {"package", "store",      "ram",      "residency", "predictor",
+                                            "window",  "layout",     "order",    "kv",        "backend",
+                                            "threads", "io_threads", "read_gap", "max_read",  "context"};
 const std::vector<std::string> kSampling = {"max_new_tokens", "ignore_eos", "temperature", "top_k", "top_p", "seed"};
 
 struct Verb {
@@ -148,6 +148,11 @@ Result<Options> parse_options(const Keys& keys) {
   }
   FN_RETURN_IF_ERROR(read_number<int>(keys, "threads", 1, 256, "1 to 256", options.threads));
   FN_RETURN_IF_ERROR(read_number<int>(keys, "io_threads", 1, 256, "1 to 256", options.io_threads));
+  constexpr uint32_t kLongestRead = 64u << 20;
+  FN_RETURN_IF_ERROR(
+      read_number<uint32_t>(keys, "read_gap", 0, kLongestRead, "bytes, 0 to 67108864", options.read_gap_bytes));
+  FN_RETURN_IF_ERROR(
+      read_number<uint32_t>(keys, "max_read", 4096, kLongestRead, "bytes, 4096 to 67108864", options.max_read_bytes));
   FN_RETURN_IF_ERROR(read_number<int64_t>(keys, "context", 1, kMost, "a number of tokens from 1", options.context));
   return options;
 }
@@ -181,6 +186,8 @@ Keys settings_of(const Options& options) {
   keys["backend"] = options.backend;
   keys["threads"] = std::to_string(options.threads);
   keys["io_threads"] = std::to_string(options.io_threads);
+  keys["read_gap"] = std::to_string(options.read_gap_bytes);
+  keys["max_read"] = std::to_string(options.max_read_bytes);
   if (options.context) keys["context"] = std::to_string(*options.context);
   return keys;
 }

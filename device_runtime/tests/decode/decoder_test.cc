@@ -100,6 +100,18 @@ TEST(Decoder, StagingSizeDoesNotChangeABit) {
   }
 }
 
+TEST(Decoder, ReadingAcrossGapsAndTheLongestReadDoNotChangeABit) {
+  const TinyPackage files({.predictor = TinyPredictor::kRandom});
+  for (const Layout layout : {Layout::kBundled, Layout::kSplit}) {
+    RigOptions options{.layout = layout, .predictor = PredictorKind::kLowRank, .capacity_rows = 50};
+    const std::vector<float> expected = run(files, options);
+    for (const ReadTuning reads : {ReadTuning{4096, 1 << 20}, ReadTuning{1 << 16, 8192}, ReadTuning{0, 4096}}) {
+      options.reads = reads;
+      EXPECT_TRUE(same_bits(run(files, options), expected)) << reads.max_gap_bytes << " " << reads.max_read_bytes;
+    }
+  }
+}
+
 Counters decode_counters(const TinyPackage& files, const RigOptions& options) {
   Rig rig(files, options);
   EXPECT_TRUE(rig.prefill(kPrompt).ok());

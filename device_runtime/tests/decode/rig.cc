@@ -34,7 +34,7 @@ Rig::Rig(const TinyPackage& files, const RigOptions& options, std::unique_ptr<Fl
     : package_(must(Package::open(files.folder(), std::nullopt))), pool_(options.threads), reader_(std::move(reader)) {
   const Manifest& manifest = package_->manifest();
   const FfnVariant& variant = variant_of(*package_, options.layout);
-  fetcher_ = must(FlashFetcher::create(*reader_, options.staging_bytes));
+  fetcher_ = must(FlashFetcher::create(*reader_, options.staging_bytes, options.reads));
   neuron_files_ = must(NeuronFiles::open(*package_, variant, *reader_));
   embedding_ = must(Embedding::open(*package_, *reader_, *fetcher_));
   if (options.residency == Residency::kNaive) {

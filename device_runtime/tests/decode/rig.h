@@ -29,6 +29,7 @@ struct RigOptions {
   std::optional<uint32_t> window = std::nullopt;
   uint32_t capacity_rows = 0;  // per layer
   uint64_t staging_bytes = 128 * 1024;
+  ReadTuning reads = {};
   int threads = 1;
   uint32_t max_chunk = 8;
   KvType kv = KvType::kFp16;

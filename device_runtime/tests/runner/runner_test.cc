@@ -79,6 +79,8 @@ TEST(Runner, RefusesValuesByNameAndRange) {
   refused("ram=-5", {"ram=-5"});
   refused("threads=0", {"threads=0"});
   refused("threads=2x", {"threads=2x"});
+  refused("read_gap=-1", {"read_gap=-1"});
+  refused("max_read=0", {"max_read=0", "4096"});
   refused("residency=all", {"naive, hybrid, cached"});
   refused("predictor=best", {"none, lowrank, oracle"});
   refused("layout=flat", {"bundled, split"});
@@ -122,7 +124,8 @@ TEST(Runner, HashesAFile) {
 TEST(Settings, SurviveARoundTrip) {
   const Keys keys{{"ram", "1048576"},  {"residency", "hybrid"}, {"predictor", "oracle"}, {"window", "4"},
                   {"layout", "split"}, {"order", "none"},       {"kv", "fp32"},          {"backend", "xnnpack"},
-                  {"threads", "3"},    {"io_threads", "9"},     {"context", "77"}};
+                  {"threads", "3"},    {"io_threads", "9"},     {"read_gap", "8192"},    {"max_read", "4096"},
+                  {"context", "77"}};
   const Result<Options> options = parse_options(keys);
   ASSERT_TRUE(options.ok()) << options.status().message();
   EXPECT_EQ(settings_of(options.value()), keys);

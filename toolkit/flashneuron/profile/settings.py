@@ -70,6 +70,17 @@ def _real(accept: Callable[[float], bool], expected: str) -> Callable[[str], Val
     return parse
 
 
+def _bytes(low: int, high: int) -> Callable[[str], Value]:
+    def parse(text: str) -> Value:
+        size = 0 if text == "0" else parse_bytes(text)
+        if not low <= size <= high:
+            raise ValueError(f"expected a size from {low} to {high} bytes")
+        return size
+
+    return parse
+
+
+LONGEST_READ = 64 << 20
 # What decides where bytes come from, in the order of help.
 RUNTIME = (
     Setting(
@@ -101,7 +112,21 @@ RUNTIME = (
     Setting("kv", "fp32|fp16", "Element of the KV cache.", _choice("fp32", "fp16")),
     Setting("backend", "auto|xnnpack", "Which attention programs to use.", _choice("auto", "xnnpack")),
     Setting("threads", "N", "Compute threads.", _whole(1, 256)),
-    Setting("io_threads", "N", "Threads that read from flash.", _whole(1, 256)),
+    Setting(
+        "io_threads", "N", "Threads that read from flash; default: the flash curve's best, else 8.", _whole(1, 256)
+    ),
+    Setting(
+        "read_gap",
+        "SIZE",
+        "Gaps between records up to this are read across; default: what the flash curve says pays, else 0.",
+        _bytes(0, LONGEST_READ),
+    ),
+    Setting(
+        "max_read",
+        "SIZE",
+        "The longest read of several records; default: what the flash curve says, else 1M.",
+        _bytes(4096, LONGEST_READ),
+    ),
 )
 CONTEXT = Setting("context", "N", "Tokens that the KV cache holds; default: prompt + new tokens.", _whole(1))
 MAX_NEW_TOKENS = Setting("max_new_tokens", "N", "Tokens to generate.", _whole(1))
@@ -133,6 +158,8 @@ class RunSettings:
     backend: str | None = None
     threads: int | None = None
     io_threads: int | None = None
+    read_gap: int | None = None  # bytes
+    max_read: int | None = None  # bytes
     context: int | None = None  # tokens
     max_new_tokens: int | None = None
     ignore_eos: bool | None = None
