@@ -28,18 +28,12 @@ void FaultyReader::submit(std::span<const ReadRequest> batch) {
   base_->submit(sound);
 }
 
-std::optional<ReadCompletion> FaultyReader::wait() {
-  std::optional<ReadCompletion> failed = take_failed();
-  return failed ? std::move(failed) : base_->wait();
+void FaultyReader::await(size_t count) {
+  if (count > failed_.size()) base_->await(count - failed_.size());
 }
 
 std::optional<ReadCompletion> FaultyReader::poll() {
-  std::optional<ReadCompletion> failed = take_failed();
-  return failed ? std::move(failed) : base_->poll();
-}
-
-std::optional<ReadCompletion> FaultyReader::take_failed() {
-  if (failed_.empty()) return std::nullopt;
+  if (failed_.empty()) return base_->poll();
   ReadCompletion completion = std::move(failed_.front());
   failed_.pop_front();
   return completion;

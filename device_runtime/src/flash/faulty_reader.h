@@ -24,14 +24,12 @@ class FaultyReader : public FlashReader {
   Result<uint32_t> open(const std::string& path) override;
   uint32_t block_bytes() const override { return base_->block_bytes(); }
   void submit(std::span<const ReadRequest> batch) override;
-  std::optional<ReadCompletion> wait() override;
+  void await(size_t count) override;
   std::optional<ReadCompletion> poll() override;
   int64_t busy_us() const override { return base_->busy_us(); }
   std::optional<std::string> buffered_reason() const override { return base_->buffered_reason(); }
 
  private:
-  std::optional<ReadCompletion> take_failed();
-
   std::unique_ptr<FlashReader> base_;
   ReadFaults faults_;
   std::set<uint32_t> faulty_files_;

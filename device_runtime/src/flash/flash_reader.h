@@ -39,10 +39,16 @@ class FlashReader {
   virtual uint32_t block_bytes() const = 0;
   // Queues the batch and returns at once. Completions come in any order.
   virtual void submit(std::span<const ReadRequest> batch) = 0;
-  // The next completion, waiting for it if need be; nullopt when nothing is outstanding.
-  virtual std::optional<ReadCompletion> wait() = 0;
-  // A completion if there is one, without waiting. Outstanding reads that poll() has not given out remain for wait().
+  // Waits until `count` completions can be polled, or all that are outstanding where those are fewer. One long wait
+  // costs one wake-up, where a wait for each completion costs one each.
+  virtual void await(size_t count) = 0;
+  // A completion if there is one, without waiting. A read is outstanding until poll() gives out its completion.
   virtual std::optional<ReadCompletion> poll() = 0;
+  // The next completion, waiting for it if need be; nullopt when nothing is outstanding.
+  std::optional<ReadCompletion> wait() {
+    await(1);
+    return poll();
+  }
   // Wall time so far during which at least one read was outstanding: submitted, and not yet completed by its worker.
   virtual int64_t busy_us() const = 0;
   // Why reads are not direct, or nullopt when O_DIRECT is in force for every open file.

@@ -1,4 +1,9 @@
-// One queue, `workers` threads that each take a request, read it whole, and put its completion on a second queue.
+// One queue, and `workers` threads that each take a request, read it whole, and put its completion on a second queue.
+// Compute runs on the same few cores, so CPU time per read counts:
+//   - a worker takes the mutex once a read: it leaves a completion and takes the next request under the same lock;
+//   - a submission wakes no more workers than it has reads, and none while all of them work;
+//   - the waiting thread is woken once, when as many completions are there as it asked for, and takes all of them at
+//     once; polling an empty queue is one atomic load.
 //
 // Ownership of memory: a request's destination is written only by the worker that took it, between its taking and its
 // completion; the mutex orders both. Files are opened by the one thread that submits, and each queued read carries its
@@ -7,6 +12,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <atomic>
 #include <cerrno>
 #include <condition_variable>
 #include <deque>
@@ -77,27 +83,43 @@ class PreadReader : public FlashReader {
 
   void submit(std::span<const ReadRequest> batch) override {
     if (batch.empty()) return;
+    size_t sleeping = 0;
     {
       const std::lock_guard lock(mutex_);
       busy_.start(batch.size(), BusyMeter::Clock::now());
       for (const ReadRequest& request : batch) queue_.push_back({request, &files_[request.file], block_bytes_});
+      sleeping = sleeping_;
     }
     outstanding_ += batch.size();
-    batch.size() == 1 ? queued_.notify_one() : queued_.notify_all();
+    if (batch.size() >= sleeping) {
+      if (sleeping > 0) queued_.notify_all();
+    } else {
+      for (size_t read = 0; read < batch.size(); ++read) queued_.notify_one();
+    }
   }
 
-  std::optional<ReadCompletion> wait() override {
-    if (outstanding_ == 0) return std::nullopt;
+  void await(size_t count) override {
+    const size_t missing = std::min(count, outstanding_) - std::min(count, taken_.size());
+    if (missing == 0) return;
     std::unique_lock lock(mutex_);
-    completed_.wait(lock, [this] { return !completions_.empty(); });
-    return take();
+    if (completions_.size() < missing) {
+      awaited_ = missing;
+      enough_.wait(lock, [&] { return completions_.size() >= missing; });
+      awaited_ = 0;
+    }
   }
 
   std::optional<ReadCompletion> poll() override {
-    if (outstanding_ == 0) return std::nullopt;
-    const std::lock_guard lock(mutex_);
-    if (completions_.empty()) return std::nullopt;
-    return take();
+    if (taken_.empty()) {
+      if (completed_.load(std::memory_order_relaxed) == 0) return std::nullopt;
+      const std::lock_guard lock(mutex_);
+      taken_.swap(completions_);
+      completed_.store(0, std::memory_order_relaxed);
+    }
+    ReadCompletion completion = std::move(taken_.back());
+    taken_.pop_back();
+    --outstanding_;
+    return completion;
   }
 
   int64_t busy_us() const override {
@@ -108,27 +130,25 @@ class PreadReader : public FlashReader {
   std::optional<std::string> buffered_reason() const override { return buffered_reason_; }
 
  private:
-  // Precondition: mutex_ is held and a completion is there.
-  ReadCompletion take() {
-    ReadCompletion completion = std::move(completions_.front());
-    completions_.pop_front();
-    --outstanding_;
-    return completion;
-  }
-
   void work() {
     std::unique_lock lock(mutex_);
     for (;;) {
-      queued_.wait(lock, [this] { return stop_ || !queue_.empty(); });
-      if (queue_.empty()) return;
+      while (!stop_ && queue_.empty()) {
+        ++sleeping_;
+        queued_.wait(lock);
+        --sleeping_;
+      }
+      if (stop_) return;
       const QueuedRead read = queue_.front();
       queue_.pop_front();
       lock.unlock();
       Status status = perform(read);
+      const BusyMeter::Time end = BusyMeter::Clock::now();
       lock.lock();
-      busy_.finish(BusyMeter::Clock::now());
+      busy_.finish(end);
       completions_.push_back({read.request.tag, std::move(status)});
-      completed_.notify_one();
+      completed_.store(completions_.size(), std::memory_order_relaxed);
+      if (completions_.size() == awaited_) enough_.notify_one();
     }
   }
 
@@ -138,16 +158,21 @@ class PreadReader : public FlashReader {
   std::optional<std::string> buffered_reason_;
   std::deque<OpenFile> files_;  // a deque never moves its items
   std::map<std::string, uint32_t> numbers_;
-  size_t outstanding_ = 0;  // submitted and not yet given out by wait()
+  size_t outstanding_ = 0;             // submitted and not yet given out by poll()
+  std::vector<ReadCompletion> taken_;  // out of completions_, not yet given out
 
   // Guarded by `mutex_`.
   mutable std::mutex mutex_;
-  std::condition_variable queued_;     // queue_ has grown, or stop_
-  std::condition_variable completed_;  // completions_ has grown
+  std::condition_variable queued_;  // queue_ has grown, or stop_
+  std::condition_variable enough_;  // completions_ has reached awaited_
   std::deque<QueuedRead> queue_;
-  std::deque<ReadCompletion> completions_;
+  std::vector<ReadCompletion> completions_;
+  size_t awaited_ = 0;   // completions that await() sleeps for; 0: it does not
+  size_t sleeping_ = 0;  // workers in queued_.wait; may be one too many for those just woken
   BusyMeter busy_;
   bool stop_ = false;
+
+  std::atomic<size_t> completed_ = 0;  // completions_.size(), for a look without the mutex
 
   std::vector<std::thread> workers_;  // last: they use all of the above
 };

@@ -22,7 +22,7 @@ class RecordingReader : public FlashReader {
   Result<uint32_t> open(const std::string& path) override;
   uint32_t block_bytes() const override { return base_->block_bytes(); }
   void submit(std::span<const ReadRequest> batch) override;
-  std::optional<ReadCompletion> wait() override { return base_->wait(); }
+  void await(size_t count) override { base_->await(count); }
   std::optional<ReadCompletion> poll() override { return base_->poll(); }
   int64_t busy_us() const override { return base_->busy_us(); }
   std::optional<std::string> buffered_reason() const override { return base_->buffered_reason(); }

@@ -92,6 +92,21 @@ TEST_F(Decorators, PollingPassesThroughThem) {
   EXPECT_EQ(reader.wait(), std::nullopt);
 }
 
+TEST_F(Decorators, AwaitingCountsFailedReadsToo) {
+  FaultyReader reader(base(), {.reads = {0, 1}, .paths = {}});
+  reader.submit(blocks(reader.open(one_).value()));
+  reader.await(4);
+  std::map<uint64_t, bool> sound;
+  for (int i = 0; i < 4; ++i) {
+    const std::optional<ReadCompletion> completion = reader.poll();
+    ASSERT_TRUE(completion.has_value()) << i;
+    sound.emplace(completion->tag, completion->status.ok());
+  }
+  EXPECT_EQ(sound, (std::map<uint64_t, bool>{{0, false}, {1, false}, {2, true}, {3, true}}));
+  reader.await(1);
+  EXPECT_EQ(reader.poll(), std::nullopt);
+}
+
 TEST_F(Decorators, StackOnEachOther) {
   auto recording = std::make_unique<RecordingReader>(base());
   const RecordingReader* seen = recording.get();

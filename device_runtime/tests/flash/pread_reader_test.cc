@@ -150,6 +150,44 @@ TEST_P(PreadReader, PollingGivesEachCompletionOnceAndLeavesTheRestToWait) {
   EXPECT_EQ(reader_->poll(), std::nullopt);
 }
 
+TEST_P(PreadReader, AwaitingManyMakesThemAllReadyToPoll) {
+  reader_->await(5);  // nothing is outstanding: no wait
+  const uint32_t file = reader_->open(file_of(1 << 20)).value();
+  AlignedBuffer buffer = memory(1 << 20);
+  std::vector<ReadRequest> requests;
+  for (uint32_t i = 0; i < 16; ++i) requests.push_back({file, i << 16, 1 << 16, buffer.data() + (i << 16), i});
+  std::set<uint64_t> tags;
+  const auto poll = [&](int count) {
+    for (int i = 0; i < count; ++i) {
+      const std::optional<ReadCompletion> completion = reader_->poll();
+      ASSERT_TRUE(completion.has_value()) << i;
+      EXPECT_TRUE(tags.insert(completion->tag).second);
+    }
+  };
+  reader_->submit(requests);
+  reader_->await(3);
+  poll(2);
+  reader_->await(12);  // one of them may be there already
+  poll(12);
+  reader_->await(100);  // no more than what is outstanding
+  poll(2);
+  EXPECT_EQ(tags.size(), 16u);
+  EXPECT_EQ(reader_->poll(), std::nullopt);
+}
+
+TEST_P(PreadReader, ReadsSubmittedOneByOneWhileOthersRunAllComplete) {
+  const uint32_t file = reader_->open(file_of(1 << 20)).value();
+  AlignedBuffer buffer = memory(1 << 20);
+  std::set<uint64_t> tags;
+  for (uint32_t i = 0; i < 256; ++i) {
+    reader_->submit(std::vector<ReadRequest>{{file, i << 12, 4096, buffer.data() + (i << 12), i}});
+    while (std::optional<ReadCompletion> completion = reader_->poll()) tags.insert(completion->tag);
+  }
+  for (const auto& [tag, status] : drain(*reader_)) EXPECT_TRUE(tags.insert(tag).second) << tag;
+  EXPECT_EQ(tags.size(), 256u);
+  expect_pattern(buffer.data(), 0, 1 << 20);
+}
+
 TEST_P(PreadReader, IsBusyOnlyWithReads) {
   EXPECT_EQ(reader_->busy_us(), 0);
   EXPECT_EQ(reader_->wait(), std::nullopt);

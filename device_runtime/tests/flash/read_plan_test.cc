@@ -111,5 +111,40 @@ TEST(ReadPlan, RandomPlansCoverWhatIsWantedWithinTheRules) {
   }
 }
 
+// Reading across a gap trades bytes for requests: never more requests, never fewer bytes, and every byte in between
+// belongs to an extent, to a block's rest, or to a gap that the rules allow.
+TEST(ReadPlan, WiderGapsMeanFewerReadsOfMoreBytes) {
+  for (uint32_t seed = 0; seed < 200; ++seed) {
+    std::mt19937 random(seed);
+    const auto below = [&](uint32_t count) { return static_cast<uint32_t>(random() % count); };
+    std::vector<Extent> wanted;
+    uint64_t offset = below(100000);
+    for (uint32_t i = 60; i > 0; --i) {
+      wanted.push_back({0, offset, 4096});
+      offset += 4096 + uint64_t{4096} * (below(3) == 0 ? 0 : below(8));
+    }
+    uint64_t last_bytes = 0;
+    size_t last_reads = wanted.size() + 1;
+    for (uint32_t gap = 0; gap <= 8 * 4096; gap += 4096) {
+      const ReadPlanRules rules{.block_bytes = 4096, .max_gap_bytes = gap, .max_read_bytes = 1 << 30};
+      const auto reads = plan_reads(wanted, rules);
+      uint64_t bytes = 0;
+      for (const PlannedRead& read : reads) {
+        bytes += read.length;
+        // What two blocks' rests and a gap after each extent but the last can add.
+        ASSERT_LE(read.length, read.extent_count * (4096u + 2 * 4096u) + (read.extent_count - 1) * gap);
+      }
+      ASSERT_LE(reads.size(), last_reads);
+      ASSERT_GE(bytes, last_bytes);
+      for (size_t i = 1; i < reads.size(); ++i) {
+        ASSERT_GT(reads[i].offset, reads[i - 1].offset + reads[i - 1].length + gap);
+      }
+      last_reads = reads.size();
+      last_bytes = bytes;
+    }
+    ASSERT_EQ(last_reads, 1u);  // no gap is wider than 7 blocks
+  }
+}
+
 }  // namespace
 }  // namespace flashneuron
