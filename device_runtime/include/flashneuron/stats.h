@@ -9,7 +9,7 @@ namespace flashneuron {
 // Counters of one token, one layer, or a sum of either. Times are wall microseconds.
 struct Counters {
   int64_t wall_us = 0;
-  int64_t io_us = 0;      // any read outstanding
+  int64_t io_us = 0;      // any read outstanding, early ones too
   int64_t stall_us = 0;   // compute waits for reads
   int64_t memory_us = 0;  // cache and staging management: evictions, copies into rows
   int64_t predictor_us = 0;
@@ -22,6 +22,8 @@ struct Counters {
   int64_t selected = 0;      // neurons computed
   int64_t hits = 0;          // of them, found in DRAM
   int64_t misses = 0;        // of them, read from flash
+  int64_t early = 0;         // neurons whose reads were started before the layer's own prediction
+  int64_t early_used = 0;    // of the misses, those that were read early
 
   Counters& operator+=(const Counters& other);
 };

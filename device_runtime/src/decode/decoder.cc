@@ -35,6 +35,7 @@ Status Decoder::step(int32_t id) { return forward({&id, 1}, parts_.predictor == 
 
 Status Decoder::forward(std::span<const int32_t> ids, bool dense, bool seed) {
   ScopedTimer wall(token_.wall_us);
+  const int64_t busy_before_us = parts_.queue.busy_us();
   const size_t tokens = ids.size();
   const size_t hidden = parts_.model.hidden_size;
   FN_RETURN_IF_ERROR(parts_.embedding.embed(ids, position_, std::span(residual_).first(tokens * hidden), token_));
@@ -42,6 +43,7 @@ Status Decoder::forward(std::span<const int32_t> ids, bool dense, bool seed) {
 
   for (uint32_t layer = 0; layer < parts_.model.layers; ++layer) {
     Counters counters;
+    const int64_t layer_busy_us = parts_.queue.busy_us();
     {
       ScopedTimer layer_wall(counters.wall_us);
       if (parts_.naive != nullptr) FN_RETURN_IF_ERROR((*parts_.naive)[layer].read_all(counters));
@@ -52,8 +54,9 @@ Status Decoder::forward(std::span<const int32_t> ids, bool dense, bool seed) {
       }
       FN_RETURN_IF_ERROR(ffn(layer, tokens, dense, seed, counters));
     }
+    counters.io_us = parts_.queue.busy_us() - layer_busy_us;
     layers_[layer] += counters;
-    counters.wall_us = 0;  // the token's wall time is measured whole
+    counters.wall_us = counters.io_us = 0;  // the token's are measured whole
     token_ += counters;
     if (observer_) {
       std::vector<float> sum(residual_.begin() + (tokens - 1) * hidden, residual_.begin() + tokens * hidden);
@@ -62,6 +65,7 @@ Status Decoder::forward(std::span<const int32_t> ids, bool dense, bool seed) {
     }
   }
   if (parts_.naive != nullptr) FN_RETURN_IF_ERROR(parts_.naive->back().read_all(token_));
+  token_.io_us += parts_.queue.busy_us() - busy_before_us;
   position_ += static_cast<uint32_t>(tokens);
   last_tokens_ = tokens;
   return {};
@@ -71,19 +75,25 @@ Status Decoder::ffn(uint32_t layer, size_t tokens, bool dense, bool seed, Counte
   const size_t hidden = parts_.model.hidden_size;
   const std::span<const float> input = std::span(ffn_input_).first(tokens * hidden);
   const std::span<float> out = std::span(ffn_out_).first(tokens * hidden);
-  const auto select = [&](size_t token) {
+  const auto select = [&](uint32_t of_layer, size_t token, std::vector<uint32_t>& selected) {
     ScopedTimer timer(counters.predictor_us);
-    parts_.predictor->select(layer, input.subspan(token * hidden, hidden), selected_);
+    parts_.predictor->select(of_layer, input.subspan(token * hidden, hidden), selected);
   };
   if (!dense) {
-    select(0);
-    return parts_.ffn.sparse(layer, input, selected_, out, counters);
+    select(layer, 0, selected_);
+    FN_RETURN_IF_ERROR(parts_.ffn.begin(layer, input, selected_, counters));
+    if (parts_.ffn.wants_early(layer + 1)) {
+      // Neighbouring layers see similar inputs (the residual stream changes slowly), so this one foretells the next.
+      select(layer + 1, 0, early_);
+      FN_RETURN_IF_ERROR(parts_.ffn.read_early(layer + 1, early_, counters));
+    }
+    return parts_.ffn.finish(out, counters);
   }
   if (!seed || parts_.predictor == nullptr) return parts_.ffn.dense(layer, input, tokens, out, counters);
   size_t token = tokens;
   const FfnStage::Selections newest_first = [&]() -> std::optional<std::span<const uint32_t>> {
     if (token == 0) return std::nullopt;
-    select(--token);
+    select(layer, --token, selected_);
     return selected_;
   };
   return parts_.ffn.dense_and_seed(layer, input, tokens, newest_first, out, counters);

@@ -11,6 +11,7 @@
 #include "attention/kv_cache.h"
 #include "decode/embedding.h"
 #include "decode/ffn_stage.h"
+#include "decode/read_batch.h"
 #include "decode/whole_file_reads.h"
 #include "flashneuron/stats.h"
 #include "flashneuron/status.h"
@@ -21,6 +22,7 @@ namespace flashneuron {
 // What a decoder works with; all of it must outlive the decoder.
 struct DecoderParts {
   const ModelFacts& model;
+  ReadQueue& queue;
   Embedding& embedding;
   AttentionProgram& attention;
   KvCache& kv;
@@ -68,6 +70,7 @@ class Decoder {
   std::vector<float> ffn_input_;
   std::vector<float> ffn_out_;
   std::vector<uint32_t> selected_;
+  std::vector<uint32_t> early_;  // of the next layer, by this layer's input
   Counters token_;
   std::vector<Counters> layers_;
   LayerObserver observer_;

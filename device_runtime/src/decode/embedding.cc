@@ -14,10 +14,10 @@ Embedding::Embedding(const Manifest& manifest)
       dtype_(manifest.embedding.dtype),
       row_(hidden_size_) {}
 
-Result<Embedding> Embedding::open(const Package& package, FlashReader& reader, FlashFetcher& fetcher) {
+Result<Embedding> Embedding::open(const Package& package, ReadBatch& batch) {
   Embedding embedding(package.manifest());
-  embedding.fetcher_ = &fetcher;
-  FN_ASSIGN_OR_RETURN(embedding.file_, reader.open(package.path_of(package.manifest().embedding.file)));
+  embedding.batch_ = &batch;
+  FN_ASSIGN_OR_RETURN(embedding.file_, batch.queue().reader().open(package.path_of(package.manifest().embedding.file)));
   return embedding;
 }
 
@@ -37,7 +37,7 @@ Status Embedding::embed(std::span<const int32_t> ids, uint32_t first_position, s
   std::fill(out.begin(), out.end(), 0.0f);
 
   const auto length = static_cast<uint32_t>(row_bytes(dtype_, hidden_size_));
-  if (fetcher_ == nullptr) {
+  if (batch_ == nullptr) {
     for (const uint32_t row : rows) add_row(row, resident_.data() + uint64_t{row} * length, ids, first_position, out);
     return {};
   }
@@ -45,10 +45,12 @@ Status Embedding::embed(std::span<const int32_t> ids, uint32_t first_position, s
   for (const uint32_t row : rows) extents.push_back({file_, uint64_t{row} * length, length});
   for (size_t done = 0; done < rows.size();) {
     const std::span<const Extent> rest = std::span(extents).subspan(done);
-    const size_t count = fetcher_->fitting(rest, fetcher_->staging_bytes());
+    const size_t count = batch_->fitting(rest);
     if (count == 0) return Status(StatusCode::kInternal, "the staging buffer is smaller than an embedding row");
-    FN_RETURN_IF_ERROR(fetcher_->fetch(rest.first(count), counters));
-    for (size_t i = 0; i < count; ++i) add_row(rows[done + i], fetcher_->at(i), ids, first_position, out);
+    batch_->plan(rest.first(count), counters);
+    batch_->submit(counters);
+    FN_RETURN_IF_ERROR(batch_->wait_all(counters));
+    for (size_t i = 0; i < count; ++i) add_row(rows[done + i], batch_->at(i), ids, first_position, out);
     done += count;
   }
   return {};

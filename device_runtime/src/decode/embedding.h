@@ -6,7 +6,7 @@
 #include <span>
 #include <vector>
 
-#include "decode/flash_fetcher.h"
+#include "decode/read_batch.h"
 #include "flash/flash_reader.h"
 #include "flashneuron/stats.h"
 #include "flashneuron/status.h"
@@ -17,7 +17,7 @@ namespace flashneuron {
 class Embedding {
  public:
   // All references must outlive it. Errors: those of FlashReader::open.
-  static Result<Embedding> open(const Package& package, FlashReader& reader, FlashFetcher& fetcher);
+  static Result<Embedding> open(const Package& package, ReadBatch& batch);
   // The same with the whole table in DRAM. Error: kIo.
   static Result<Embedding> load(const Package& package);
 
@@ -37,7 +37,7 @@ class Embedding {
   DType dtype_;
   std::vector<std::byte> resident_;  // the whole file, or empty
   uint32_t file_ = 0;
-  FlashFetcher* fetcher_ = nullptr;  // null when resident
+  ReadBatch* batch_ = nullptr;  // null when resident
   std::vector<float> row_;
 };
 

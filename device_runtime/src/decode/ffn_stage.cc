@@ -23,22 +23,25 @@ uint32_t FfnStage::cache_row_bytes(uint32_t hidden_size, DType dtype) {
   return ffn_stride(ffn_record_bytes(FfnPart::kBundle, dtype, hidden_size));
 }
 
-FfnStage::FfnStage(const FfnWeights& weights, const NeuronFiles& files, FlashFetcher& fetcher, ThreadPool& pool,
+FfnStage::FfnStage(const FfnWeights& weights, const NeuronFiles& files, Staging& staging, ThreadPool& pool,
                    size_t max_tokens, FfnStageOptions options)
     : weights_(weights),
       files_(files),
-      fetcher_(fetcher),
+      queue_(staging.demand[0].queue()),
       options_(std::move(options)),
-      accumulator_(weights.hidden_size, weights.dtype, max_tokens, kMaxRows, pool),
+      accumulator_(weights.hidden_size, weights.dtype, max_tokens, pool),
+      demand_{{files, staging.demand[0]}, {files, staging.demand[1]}},
+      early_{{files, staging.early[0]}, {files, staging.early[1]}},
       all_(weights.ffn_size),
+      activations_(std::max<size_t>(weights.ffn_size, kMaxRows * max_tokens)),
       chosen_(weights.ffn_size) {
   std::iota(all_.begin(), all_.end(), 0u);
 }
 
 Result<std::unique_ptr<FfnStage>> FfnStage::create(const FfnWeights& weights, const NeuronFiles& files,
-                                                   FlashFetcher& fetcher, ThreadPool& pool, size_t max_tokens,
+                                                   Staging& staging, ThreadPool& pool, size_t max_tokens,
                                                    const FfnStageOptions& options) {
-  std::unique_ptr<FfnStage> stage(new FfnStage(weights, files, fetcher, pool, max_tokens, options));
+  std::unique_ptr<FfnStage> stage(new FfnStage(weights, files, staging, pool, max_tokens, options));
   for (uint32_t layer = 0; layer < weights.biases.size(); ++layer) {
     FN_ASSIGN_OR_RETURN(NeuronCache cache, NeuronCache::create(weights.ffn_size, options.capacity_rows[layer],
                                                                cache_row_bytes(weights.hidden_size, weights.dtype)));
@@ -50,18 +53,21 @@ Result<std::unique_ptr<FfnStage>> FfnStage::create(const FfnWeights& weights, co
 
 Status FfnStage::load_pinned(uint32_t layer) {
   NeuronCache& cache = layers_[layer].cache;
+  NeuronBatch& batch = demand_.front();
   Counters ignored;
   for (uint32_t next = 0; next < cache.capacity();) {
     const std::span<const uint32_t> wanted = std::span(all_).subspan(next, cache.capacity() - next);
-    FN_ASSIGN_OR_RETURN(const size_t fetched, fetch_round(layer, wanted, ignored));
-    for (size_t i = 0; i < fetched; ++i) insert(layers_[layer], staged(layer, wanted[i], i, fetched));
-    next += static_cast<uint32_t>(fetched);
+    FN_ASSIGN_OR_RETURN(const size_t started, batch.start(layer, wanted, ignored));
+    FN_RETURN_IF_ERROR(batch.wait_all(ignored));
+    for (size_t i = 0; i < started; ++i) insert(layers_[layer], row(batch, i));
+    next += static_cast<uint32_t>(started);
   }
+  batch.clear();
   return {};
 }
 
-Status FfnStage::sparse(uint32_t layer, std::span<const float> x, std::span<const uint32_t> selected,
-                        std::span<float> out, Counters& counters) {
+Status FfnStage::begin(uint32_t layer, std::span<const float> x, std::span<const uint32_t> selected,
+                       Counters& counters) {
   Layer& state = layers_[layer];
   if (options_.keep_misses) {
     size_t misses = 0;
@@ -72,12 +78,31 @@ Status FfnStage::sparse(uint32_t layer, std::span<const float> x, std::span<cons
     }
     make_room(state, misses, counters);
   }
-  return run(layer, x, 1, selected, [](uint32_t) { return true; }, out, counters);
+  return start(layer, x, 1, selected, [](uint32_t) { return true; }, counters);
+}
+
+Status FfnStage::finish(std::span<float> out, Counters& counters) { return walk(out, counters); }
+
+bool FfnStage::wants_early(uint32_t layer) const {
+  return options_.overlap && options_.keep_misses && layer < layers_.size() &&
+         layers_[layer].cache.size() < weights_.ffn_size;
+}
+
+Status FfnStage::read_early(uint32_t layer, std::span<const uint32_t> predicted, Counters& counters) {
+  early_misses_.clear();
+  for (const uint32_t neuron : predicted) {
+    if (layers_[layer].cache.find(neuron) == nullptr) early_misses_.push_back(neuron);
+  }
+  if (early_misses_.empty()) return {};
+  FN_ASSIGN_OR_RETURN(const size_t started, early_[layer % 2].start(layer, early_misses_, counters));
+  counters.early += static_cast<int64_t>(started);
+  return {};
 }
 
 Status FfnStage::dense(uint32_t layer, std::span<const float> x, size_t tokens, std::span<float> out,
                        Counters& counters) {
-  return run(layer, x, tokens, all_, [](uint32_t) { return false; }, out, counters);
+  FN_RETURN_IF_ERROR(start(layer, x, tokens, all_, [](uint32_t) { return false; }, counters));
+  return walk(out, counters);
 }
 
 Status FfnStage::dense_and_seed(uint32_t layer, std::span<const float> x, size_t tokens, const Selections& selections,
@@ -94,7 +119,8 @@ Status FfnStage::dense_and_seed(uint32_t layer, std::span<const float> x, size_t
     --spare;
     return true;
   };
-  return run(layer, x, tokens, all_, keep, out, counters);
+  FN_RETURN_IF_ERROR(start(layer, x, tokens, all_, keep, counters));
+  return walk(out, counters);
 }
 
 size_t FfnStage::choose_seeds(Layer& layer, const Selections& selections, Counters& counters) {
@@ -129,83 +155,140 @@ void FfnStage::make_room(Layer& layer, size_t room, Counters& counters) {
   }
 }
 
-Status FfnStage::run(uint32_t layer, std::span<const float> x, size_t tokens, std::span<const uint32_t> selected,
-                     const Keep& keep, std::span<float> out, Counters& counters) {
-  Layer& state = layers_[layer];
-  const std::span<const float> bias(weights_.biases[layer]);
-  misses_.clear();
-  for (const uint32_t neuron : options_.read_all ? std::span<const uint32_t>(all_) : selected) {
-    if (state.cache.find(neuron) == nullptr) misses_.push_back(neuron);
+Status FfnStage::start(uint32_t layer, std::span<const float> x, size_t tokens, std::span<const uint32_t> selected,
+                       Keep keep, Counters& counters) {
+  const Layer& state = layers_[layer];
+  NeuronBatch& early = early_[layer % 2];
+  if (early.layer() != layer) early.clear();
+  call_.layer = layer;
+  call_.tokens = tokens;
+  call_.selected = selected;
+  call_.keep = std::move(keep);
+  call_.demand.clear();
+  call_.started = 0;
+  call_.rows.assign(selected.size(), {});
+  call_.missed.assign(selected.size(), false);
+  for (size_t i = 0; i < selected.size(); ++i) {
+    if (const std::byte* record = state.cache.find(selected[i])) {
+      call_.rows[i] = weights_.row(layer, selected[i], record, record + weights_.vector_bytes());
+      ++counters.hits;
+      continue;
+    }
+    call_.missed[i] = true;
+    ++counters.misses;
+    if (early.find(selected[i])) {
+      ++counters.early_used;
+    } else if (!options_.read_all) {
+      call_.demand.push_back(selected[i]);
+    }
   }
-  const size_t read_only = options_.read_all ? all_.size() - selected.size() : 0;
+  if (options_.read_all) call_.demand = all_;
   counters.selected += static_cast<int64_t>(selected.size());
-  counters.misses += static_cast<int64_t>(misses_.size() - read_only);
-  counters.hits += static_cast<int64_t>(selected.size() - (misses_.size() - read_only));
-
   {
     ScopedTimer timer(counters.ffn_us);
+    const std::span<const float> bias(weights_.biases[layer]);
     accumulator_.begin(x, tokens, bias.first(weights_.ffn_size), bias.subspan(weights_.ffn_size));
   }
-  const auto add_rows = [&] {
+  return start_rounds(counters);
+}
+
+Status FfnStage::start_rounds(Counters& counters) {
+  for (NeuronBatch& batch : demand_) {
+    if (call_.started == call_.demand.size()) return {};
+    if (!batch.empty()) continue;
+    const std::span<const uint32_t> rest = std::span(call_.demand).subspan(call_.started);
+    FN_ASSIGN_OR_RETURN(const size_t started, batch.start(call_.layer, rest, counters));
+    call_.started += started;
+    if (options_.overlap) continue;
+    return batch.wait_all(counters);
+  }
+  return {};
+}
+
+Status FfnStage::walk(std::span<float> out, Counters& counters) {
+  const std::span<const uint32_t> selected = call_.selected;
+  if (call_.tokens == 1) {
     ScopedTimer timer(counters.ffn_us);
-    accumulator_.add(rows_);
-    rows_.clear();
-  };
-  size_t next_selected = 0;
-  size_t next_miss = 0;
-  do {
-    size_t fetched = 0;
-    if (next_miss < misses_.size()) {
-      FN_ASSIGN_OR_RETURN(fetched, fetch_round(layer, std::span(misses_).subspan(next_miss), counters));
+    accumulator_.activate(call_.rows, activations_);
+  }
+  const size_t most = call_.tokens == 1 ? selected.size() : kMaxRows;
+  for (size_t begin = 0; begin < selected.size();) {
+    queue_.poll();
+    size_t end = begin;
+    while (end < selected.size() && end - begin < most && locate(end)) ++end;
+    if (end == begin) {
+      FN_RETURN_IF_ERROR(wait_for(begin, counters));
+      continue;
     }
-    const bool last = next_miss + fetched == misses_.size();
-    const uint32_t end = last ? weights_.ffn_size : misses_[next_miss + fetched];
-    size_t in_round = 0;  // misses of this round before the selected neuron at hand
-    for (; next_selected < selected.size() && selected[next_selected] < end; ++next_selected) {
-      const uint32_t neuron = selected[next_selected];
-      if (const std::byte* row = state.cache.find(neuron)) {
-        rows_.push_back(weights_.row(layer, neuron, row, row + weights_.vector_bytes()));
-      } else {
-        while (misses_[next_miss + in_round] < neuron) ++in_round;
-        rows_.push_back(staged(layer, neuron, in_round, fetched));
-        if (state.cache.size() + kept_.size() < state.cache.capacity() && keep(neuron)) kept_.push_back(rows_.back());
-      }
-      if (rows_.size() == kMaxRows) add_rows();
+    add(begin, end, counters);
+    begin = end;
+    for (NeuronBatch& batch : demand_) {
+      const bool used_up = !batch.empty() && (begin == selected.size() || batch.neurons().back() < selected[begin]);
+      if (!used_up) continue;
+      if (options_.read_all) FN_RETURN_IF_ERROR(batch.wait_all(counters));
+      batch.clear();
     }
-    if (!rows_.empty()) add_rows();
-    if (!kept_.empty()) {
-      ScopedTimer timer(counters.memory_us);
-      for (const NeuronRow& row : kept_) insert(state, row);
-      kept_.clear();
-    }
-    next_miss += fetched;
-  } while (next_selected < selected.size() || next_miss < misses_.size());
+    FN_RETURN_IF_ERROR(start_rounds(counters));
+  }
+  for (NeuronBatch& batch : demand_) batch.clear();
+  early_[call_.layer % 2].clear();
   ScopedTimer timer(counters.ffn_us);
   accumulator_.finish(out);
   return {};
 }
 
-Result<size_t> FfnStage::fetch_round(uint32_t layer, std::span<const uint32_t> misses, Counters& counters) {
-  const uint32_t parts = files_.parts();
-  size_t count = std::min(misses.size(), kMaxRows);
-  for (uint32_t part = 0; part < parts; ++part) {
-    extents_.clear();
-    for (const uint32_t neuron : misses.first(count)) extents_.push_back(files_.extent(layer, part, neuron));
-    count = fetcher_.fitting(extents_, fetcher_.staging_bytes() / parts);
+bool FfnStage::locate(size_t i) {
+  if (call_.rows[i].up != nullptr) return true;
+  for (const NeuronBatch* batch : {&early_[call_.layer % 2], &demand_[0], &demand_[1]}) {
+    const std::optional<size_t> index = batch->find(call_.selected[i]);
+    if (!index) continue;
+    if (!batch->arrived(*index)) return false;
+    call_.rows[i] = row(*batch, *index);
+    return true;
   }
-  extents_.clear();
-  for (uint32_t part = 0; part < parts; ++part) {
-    for (const uint32_t neuron : misses.first(count)) extents_.push_back(files_.extent(layer, part, neuron));
-  }
-  if (count == 0) return Status(StatusCode::kInternal, "the staging buffer is smaller than one record");
-  FN_RETURN_IF_ERROR(fetcher_.fetch(extents_, counters));
-  return count;
+  return false;
 }
 
-NeuronRow FfnStage::staged(uint32_t layer, uint32_t neuron, size_t index, size_t fetched) const {
-  const std::byte* up = fetcher_.at(index);
-  const bool split = files_.parts() == 2;
-  return weights_.row(layer, neuron, up, split ? fetcher_.at(fetched + index) : up + weights_.vector_bytes());
+Status FfnStage::wait_for(size_t i, Counters& counters) {
+  for (NeuronBatch* batch : {&early_[call_.layer % 2], &demand_[0], &demand_[1]}) {
+    if (const std::optional<size_t> index = batch->find(call_.selected[i])) return batch->wait(*index, counters);
+  }
+  return {StatusCode::kInternal, "a selected neuron was not read"};
+}
+
+void FfnStage::add(size_t begin, size_t end, Counters& counters) {
+  const std::span<const NeuronRow> rows = std::span(call_.rows).subspan(begin, end - begin);
+  {
+    ScopedTimer timer(counters.ffn_us);
+    if (call_.tokens > 1) {
+      accumulator_.activate(rows, activations_);
+      accumulator_.add(rows, activations_);
+    } else {
+      arrived_.clear();
+      for (size_t i = begin; i < end; ++i) {
+        if (call_.missed[i]) arrived_.push_back(call_.rows[i]);
+      }
+      arrived_activations_.resize(arrived_.size());
+      accumulator_.activate(arrived_, arrived_activations_);
+      size_t next = 0;
+      for (size_t i = begin; i < end; ++i) {
+        if (call_.missed[i]) activations_[i] = arrived_activations_[next++];
+      }
+      accumulator_.add(rows, std::span(activations_).subspan(begin));
+    }
+  }
+  Layer& state = layers_[call_.layer];
+  ScopedTimer timer(counters.memory_us);
+  for (size_t i = begin; i < end; ++i) {
+    const bool room = state.cache.size() < state.cache.capacity();
+    if (call_.missed[i] && room && call_.keep(call_.selected[i])) insert(state, call_.rows[i]);
+  }
+}
+
+NeuronRow FfnStage::row(const NeuronBatch& batch, size_t index) const {
+  const std::byte* up = batch.up(index);
+  const std::byte* down = files_.parts() == 2 ? batch.down(index) : up + weights_.vector_bytes();
+  return weights_.row(batch.layer(), batch.neurons()[index], up, down);
 }
 
 void FfnStage::insert(Layer& layer, const NeuronRow& row) {
@@ -220,6 +303,8 @@ uint32_t FfnStage::window_union(uint32_t layer) const {
 }
 
 void FfnStage::reset() {
+  for (NeuronBatch& batch : demand_) batch.clear();
+  for (NeuronBatch& batch : early_) batch.clear();
   if (!options_.keep_misses) return;
   for (Layer& layer : layers_) {
     layer.cache.clear();

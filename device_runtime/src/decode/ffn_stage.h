@@ -6,10 +6,19 @@
 //   cached  with a predictor, the window's neurons: misses are appended after the window policy made room; without one,
 //           pinned rows as in hybrid, as many as the budget holds.
 //
-// A call for one layer: split the selected neurons (ascending; all of them when dense) into hits and misses; evict;
-// then rounds: fetch as many misses as the staging buffer holds, hand the accumulator every row up to the last fetched
-// miss in index order, and copy into the cache the misses that stay. Rows in a cache do not move during a round,
-// because evictions come first and insertions append.
+// A call for one layer has three steps, so that flash and processor work at the same time:
+//   begin   split the selected neurons (ascending; all of them when dense) into cached ones, ones that are on their way
+//           because they were read early, and others, whose reads start now; evict what must go.
+//   (the caller predicts the next layer from this layer's input, and starts reading what it will probably miss)
+//   finish  compute the activations of cached rows, which needs no order; then walk over the selected neurons in index
+//           order, waiting only for a row that has not arrived when the walk comes to it, and sum; copy into the cache
+//           the misses that stay.
+// A neuron that was read early but is not selected after all is forgotten: early reads decide when bytes come, never
+// what is computed. Rows in a cache do not move between begin and finish, because evictions come first and insertions
+// append.
+//
+// What does not fit into a staging area at once comes in rounds: two areas take turns, so that one is filled while the
+// other is computed from.
 #pragma once
 
 #include <cstdint>
@@ -22,8 +31,9 @@
 #include "cache/neuron_cache.h"
 #include "cache/window_policy.h"
 #include "core/thread_pool.h"
-#include "decode/flash_fetcher.h"
+#include "decode/neuron_batch.h"
 #include "decode/neuron_files.h"
+#include "decode/read_batch.h"
 #include "ffn/ffn_accumulator.h"
 #include "flashneuron/options.h"
 #include "flashneuron/stats.h"
@@ -34,6 +44,7 @@ namespace flashneuron {
 struct FfnStageOptions {
   bool read_all = false;                // naive: every row of the layer is read, selected or not
   bool keep_misses = false;             // cached with a predictor; otherwise cached rows are pinned
+  bool overlap = true;                  // compute while reads are in flight; off: wait for them first
   std::optional<uint32_t> window;       // tokens; absent: as many as the capacity holds
   std::vector<uint32_t> capacity_rows;  // per layer
 };
@@ -61,13 +72,18 @@ class FfnStage {
   static uint32_t cache_row_bytes(uint32_t hidden_size, DType dtype);
 
   // All references must outlive the stage. Loads pinned rows. Errors: kOutOfMemory, kIo.
-  static Result<std::unique_ptr<FfnStage>> create(const FfnWeights& weights, const NeuronFiles& files,
-                                                  FlashFetcher& fetcher, ThreadPool& pool, size_t max_tokens,
-                                                  const FfnStageOptions& options);
+  static Result<std::unique_ptr<FfnStage>> create(const FfnWeights& weights, const NeuronFiles& files, Staging& staging,
+                                                  ThreadPool& pool, size_t max_tokens, const FfnStageOptions& options);
 
-  // One token: computes `selected` (ascending). x, out: [hidden_size].
-  Status sparse(uint32_t layer, std::span<const float> x, std::span<const uint32_t> selected, std::span<float> out,
-                Counters& counters);
+  // One token, `selected` ascending: begin, then finish, with at most one read_early between them. x: [hidden_size],
+  // out: [hidden_size]; x and selected must outlive finish.
+  Status begin(uint32_t layer, std::span<const float> x, std::span<const uint32_t> selected, Counters& counters);
+  Status finish(std::span<float> out, Counters& counters);
+  // Whether an early prediction for this layer can save anything.
+  bool wants_early(uint32_t layer) const;
+  // Starts reading those of `predicted` (ascending) that `layer` does not hold, as many as fit; its begin takes them
+  // up.
+  Status read_early(uint32_t layer, std::span<const uint32_t> predicted, Counters& counters);
   // All neurons for `tokens` tokens. x, out: [tokens, hidden_size].
   Status dense(uint32_t layer, std::span<const float> x, size_t tokens, std::span<float> out, Counters& counters);
   // The same, and seeds the window: `selections` gives the neurons of the chunk's tokens, the newest first, nullopt
@@ -91,35 +107,56 @@ class FfnStage {
   };
   using Keep = std::function<bool(uint32_t)>;
 
-  FfnStage(const FfnWeights& weights, const NeuronFiles& files, FlashFetcher& fetcher, ThreadPool& pool,
-           size_t max_tokens, FfnStageOptions options);
+  FfnStage(const FfnWeights& weights, const NeuronFiles& files, Staging& staging, ThreadPool& pool, size_t max_tokens,
+           FfnStageOptions options);
   Status load_pinned(uint32_t layer);
   // Evicts what the policy wants gone so that `room` rows fit.
   void make_room(Layer& layer, size_t room, Counters& counters);
   // Marks the neurons of the newest selections in chosen_ and makes room for them. Returns how many of them are not
   // cached.
   size_t choose_seeds(Layer& layer, const Selections& selections, Counters& counters);
-  // Computes `selected`; misses for which keep(neuron) holds are appended while there is room.
-  Status run(uint32_t layer, std::span<const float> x, size_t tokens, std::span<const uint32_t> selected,
-             const Keep& keep, std::span<float> out, Counters& counters);
-  // Reads a prefix of `misses` (not empty) into staging and returns its length.
-  Result<size_t> fetch_round(uint32_t layer, std::span<const uint32_t> misses, Counters& counters);
-  // The row of miss `index` of the last round, which fetched `fetched`.
-  NeuronRow staged(uint32_t layer, uint32_t neuron, size_t index, size_t fetched) const;
+  // The two halves of every call. Misses for which keep(neuron) holds are appended while there is room.
+  Status start(uint32_t layer, std::span<const float> x, size_t tokens, std::span<const uint32_t> selected, Keep keep,
+               Counters& counters);
+  Status walk(std::span<float> out, Counters& counters);
+  // Starts the next round of reads on demand where a staging area is free.
+  Status start_rounds(Counters& counters);
+  // Fills rows_[i] if the record of selected neuron i is there.
+  bool locate(size_t i);
+  // Waits for the record of selected neuron i.
+  Status wait_for(size_t i, Counters& counters);
+  // Adds selected neurons [begin, end), all located, and keeps those that stay.
+  void add(size_t begin, size_t end, Counters& counters);
+  NeuronRow row(const NeuronBatch& batch, size_t index) const;
   void insert(Layer& layer, const NeuronRow& row);
+
+  // The call between begin and finish.
+  struct Call {
+    uint32_t layer = 0;
+    size_t tokens = 0;
+    std::span<const uint32_t> selected;
+    Keep keep;
+    std::vector<uint32_t> demand;  // neurons to read on demand, ascending
+    size_t started = 0;            // of them, in rounds that have been started
+    std::vector<NeuronRow> rows;   // by selected neuron; up is null until its record is there
+    std::vector<bool> missed;      // by selected neuron: not from the cache
+  };
 
   const FfnWeights& weights_;
   const NeuronFiles& files_;
-  FlashFetcher& fetcher_;
+  ReadQueue& queue_;
   FfnStageOptions options_;
   FfnAccumulator accumulator_;
+  std::vector<NeuronBatch> demand_;  // two rounds that take turns
+  std::vector<NeuronBatch> early_;   // of even and of odd layers
   std::vector<Layer> layers_;
   std::vector<uint32_t> all_;  // 0 … ffn_size - 1
-  std::vector<uint32_t> misses_;
-  std::vector<Extent> extents_;
-  std::vector<NeuronRow> rows_;
-  std::vector<NeuronRow> kept_;
-  std::vector<bool> chosen_;  // by neuron: a seed of the window
+  Call call_;
+  std::vector<uint32_t> early_misses_;
+  std::vector<NeuronRow> arrived_;
+  std::vector<float> arrived_activations_;
+  std::vector<float> activations_;  // one token: by selected neuron; several: of one add(), [rows, tokens]
+  std::vector<bool> chosen_;        // by neuron: a seed of the window
 };
 
 }  // namespace flashneuron

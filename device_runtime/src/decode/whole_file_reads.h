@@ -7,7 +7,7 @@
 #include <utility>
 #include <vector>
 
-#include "decode/flash_fetcher.h"
+#include "decode/read_batch.h"
 #include "flash/flash_reader.h"
 #include "flashneuron/stats.h"
 #include "flashneuron/status.h"
@@ -18,15 +18,14 @@ namespace flashneuron {
 class WholeFileReads {
  public:
   // Files by manifest name. References must outlive it. Errors: those of FlashReader::open.
-  static Result<WholeFileReads> open(const Package& package, const std::vector<std::string>& names, FlashReader& reader,
-                                     FlashFetcher& fetcher);
+  static Result<WholeFileReads> open(const Package& package, const std::vector<std::string>& names, Staging& staging);
   // Errors: kIo.
   Status read_all(Counters& counters);
 
  private:
-  explicit WholeFileReads(FlashFetcher& fetcher) : fetcher_(&fetcher) {}
+  explicit WholeFileReads(Staging& staging) : staging_(&staging) {}
 
-  FlashFetcher* fetcher_;
+  Staging* staging_;
   std::vector<std::pair<uint32_t, uint64_t>> files_;  // reader's number, bytes
 };
 

@@ -9,7 +9,7 @@
 #include "core/align.h"
 #include "decode/decoder.h"
 #include "decode/ffn_stage.h"
-#include "decode/flash_fetcher.h"
+#include "decode/read_batch.h"
 #include "engine/memory_budget.h"
 #include "package/ffn_shard.h"
 #include "package/package_check.h"
@@ -86,15 +86,16 @@ Status choose_numbers(Configuration& chosen) {
   return {};
 }
 
-// Half a layer of neurons, so that a dense pass has few rounds; bounded, because the budget pays for it.
+// Half a layer of neurons, so that a dense pass has few rounds; bounded, because the budget pays for it. Each of the
+// four areas holds several of the longest reads.
 uint64_t choose_staging(const Configuration& chosen) {
   const ModelFacts& model = chosen.manifest().model;
   const DType dtype = chosen.manifest().ffn.dtype;
   const uint64_t record = ffn_record_bytes(FfnPart::kBundle, dtype, model.hidden_size);
   const uint64_t half_layer = record * model.ffn_size / 2;
   const uint64_t row = row_bytes(chosen.manifest().embedding.dtype, model.hidden_size);
-  const uint64_t least = 8 * FlashFetcher::worst_bytes(std::max(record, row), kLargestBlockBytes);
-  return round_up(std::max(std::clamp<uint64_t>(half_layer, 256 * 1024, 8 * kMiB), least), AlignedBuffer::kAlignment);
+  const uint64_t least = 16 * ReadBatch::worst_bytes(std::max(record, row), kLargestBlockBytes);
+  return round_up(std::max(std::clamp<uint64_t>(half_layer, 1 * kMiB, 16 * kMiB), least), AlignedBuffer::kAlignment);
 }
 
 uint64_t variant_bytes(const Configuration& chosen) {
@@ -126,7 +127,8 @@ FixedRoles fixed_roles(const Configuration& chosen) {
   const uint32_t chunk = chosen.attention_facts().max_chunk;
   const uint64_t biases = uint64_t{model.layers} * (model.ffn_size + model.hidden_size) * sizeof(float);
   const uint64_t scales = chosen.package.role_bytes("ffn_scales");
-  const uint64_t accumulator = sizeof(float) * chunk * (2 * uint64_t{model.hidden_size} + FfnStage::kMaxRows);
+  const uint64_t accumulator = sizeof(float) * chunk * (2 * uint64_t{model.hidden_size} + FfnStage::kMaxRows) +
+                               sizeof(NeuronRow) * uint64_t{model.ffn_size};
   // Row maps and last uses of every neuron, and the logits.
   const uint64_t maps = uint64_t{model.layers} * model.ffn_size * 16 + sizeof(float) * model.vocab_size;
   fixed.staging = static_cast<int64_t>(chosen.staging_bytes + biases + scales + accumulator + maps +

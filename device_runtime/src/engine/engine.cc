@@ -23,17 +23,15 @@ Status read_biases(const Package& package, FfnWeights& weights) {
 }
 
 // One entry a layer with its attention program, then one with everything else that a token needs.
-Result<std::vector<WholeFileReads>> open_naive(const Configuration& chosen, FlashReader& reader,
-                                               FlashFetcher& fetcher) {
+Result<std::vector<WholeFileReads>> open_naive(const Configuration& chosen, Staging& staging) {
   std::vector<WholeFileReads> naive;
   for (const std::string& layer : chosen.attention_facts().layers) {
-    FN_ASSIGN_OR_RETURN(WholeFileReads reads, WholeFileReads::open(chosen.package, {layer}, reader, fetcher));
+    FN_ASSIGN_OR_RETURN(WholeFileReads reads, WholeFileReads::open(chosen.package, {layer}, staging));
     naive.push_back(std::move(reads));
   }
   FN_ASSIGN_OR_RETURN(
       WholeFileReads rest,
-      WholeFileReads::open(chosen.package, {chosen.manifest().embedding.file, chosen.attention_facts().head}, reader,
-                           fetcher));
+      WholeFileReads::open(chosen.package, {chosen.manifest().embedding.file, chosen.attention_facts().head}, staging));
   naive.push_back(std::move(rest));
   return naive;
 }
@@ -59,15 +57,17 @@ Result<std::unique_ptr<Engine>> Engine::load(const Options& options) {
   FN_ASSIGN_OR_RETURN(state->attention,
                       load_executorch_attention(chosen.package, chosen.attention_facts(), chosen.options.threads));
   const ReadTuning tuning{chosen.options.read_gap_bytes, chosen.options.max_read_bytes};
-  FN_ASSIGN_OR_RETURN(state->fetcher, FlashFetcher::create(*state->reader, chosen.staging_bytes, tuning));
+  state->queue.emplace(*state->reader, tuning);
+  FN_ASSIGN_OR_RETURN(Staging staging, Staging::create(*state->queue, chosen.staging_bytes));
+  state->staging.emplace(std::move(staging));
   FN_ASSIGN_OR_RETURN(state->neuron_files, NeuronFiles::open(chosen.package, chosen.ffn_variant(), *state->reader));
   if (role_bytes(chosen.budget, "embedding") > 0) {
     FN_ASSIGN_OR_RETURN(state->embedding, Embedding::load(chosen.package));
   } else {
-    FN_ASSIGN_OR_RETURN(state->embedding, Embedding::open(chosen.package, *state->reader, *state->fetcher));
+    FN_ASSIGN_OR_RETURN(state->embedding, Embedding::open(chosen.package, state->staging->demand[0]));
   }
   if (chosen.options.residency == Residency::kNaive) {
-    FN_ASSIGN_OR_RETURN(state->naive, open_naive(chosen, *state->reader, *state->fetcher));
+    FN_ASSIGN_OR_RETURN(state->naive, open_naive(chosen, *state->staging));
   }
   FN_RETURN_IF_ERROR(read_biases(chosen.package, state->weights));
   if (*chosen.options.predictor == PredictorKind::kLowRank) {
@@ -101,11 +101,13 @@ Result<std::unique_ptr<Session>> Engine::new_session() {
   FfnStageOptions ffn;
   ffn.read_all = chosen.options.residency == Residency::kNaive;
   ffn.keep_misses = chosen.options.residency == Residency::kCached && engine.predictor != nullptr;
+  ffn.overlap = chosen.options.overlap;
   ffn.window = chosen.options.window;
   ffn.capacity_rows = chosen.capacity_rows;
-  FN_ASSIGN_OR_RETURN(state->ffn, FfnStage::create(engine.weights, *engine.neuron_files, *engine.fetcher, engine.pool,
+  FN_ASSIGN_OR_RETURN(state->ffn, FfnStage::create(engine.weights, *engine.neuron_files, *engine.staging, engine.pool,
                                                    engine.attention->max_chunk(), ffn));
   state->decoder.emplace(DecoderParts{.model = model,
+                                      .queue = *engine.queue,
                                       .embedding = *engine.embedding,
                                       .attention = *engine.attention,
                                       .kv = *state->kv,

@@ -11,8 +11,8 @@
 #include "decode/decoder.h"
 #include "decode/embedding.h"
 #include "decode/ffn_stage.h"
-#include "decode/flash_fetcher.h"
 #include "decode/neuron_files.h"
+#include "decode/read_batch.h"
 #include "decode/whole_file_reads.h"
 #include "engine/configuration.h"
 #include "flash/flash_reader.h"
@@ -29,7 +29,8 @@ struct EngineState {
   EngineFacts facts;
   ThreadPool pool;
   std::unique_ptr<FlashReader> reader;
-  std::optional<FlashFetcher> fetcher;
+  std::optional<ReadQueue> queue;
+  std::optional<Staging> staging;
   std::optional<NeuronFiles> neuron_files;
   std::optional<Embedding> embedding;
   std::vector<WholeFileReads> naive;  // empty unless residency is naive

@@ -1,6 +1,6 @@
-// One call of add() has two phases: the rows' activations for every token, then for each output the sum of activation *
-// down in row order. Adding a partial of zeros changes no bit (see begin()), so blocks in which nothing fires, and
-// calls that end inside a block, need no bookkeeping but the number of the open block.
+// A row has two uses: its activation for every token, which needs no order, and then for each output the sum of
+// activation * down in row order. Adding a partial of zeros changes no bit (see begin()), so blocks in which nothing
+// fires, and calls that end inside a block, need no bookkeeping but the number of the open block.
 #include "ffn/ffn_accumulator.h"
 
 #include <algorithm>
@@ -19,14 +19,12 @@ constexpr size_t kTile = 256;           // outputs of several tokens summed at a
 
 }  // namespace
 
-FfnAccumulator::FfnAccumulator(uint32_t hidden_size, DType dtype, size_t max_tokens, size_t max_rows, ThreadPool& pool)
+FfnAccumulator::FfnAccumulator(uint32_t hidden_size, DType dtype, size_t max_tokens, ThreadPool& pool)
     : hidden_size_(hidden_size),
       dtype_(dtype),
-      max_rows_(max_rows),
       pool_(pool),
       sum_(max_tokens * hidden_size),
-      partial_(max_tokens * hidden_size),
-      activation_(max_rows * max_tokens) {}
+      partial_(max_tokens * hidden_size) {}
 
 void FfnAccumulator::begin(std::span<const float> x, size_t tokens, std::span<const float> up_bias,
                            std::span<const float> down_bias) {
@@ -45,30 +43,31 @@ void FfnAccumulator::begin(std::span<const float> x, size_t tokens, std::span<co
   std::fill_n(partial_.begin(), tokens * hidden_size_, 0.0f);
 }
 
-void FfnAccumulator::add(std::span<const NeuronRow> rows) {
-  assert(rows.size() <= max_rows_);
+void FfnAccumulator::add(std::span<const NeuronRow> rows, std::span<const float> activations) {
   if (rows.empty()) return;
-  assert(rows.front().neuron / kBlock >= block_);
-  compute_activations(rows);
+  assert(rows.front().neuron / kBlock >= block_ && activations.size() >= rows.size() * tokens_);
   const size_t lines = (hidden_size_ + kLine - 1) / kLine;
   pool_.parallel_for(lines, kMinOutputs / kLine, [&](size_t begin, size_t end) {
-    accumulate(rows, begin * kLine, std::min<size_t>(end * kLine, hidden_size_));
+    accumulate(rows, activations, begin * kLine, std::min<size_t>(end * kLine, hidden_size_));
   });
   block_ = rows.back().neuron / kBlock;
 }
 
-void FfnAccumulator::compute_activations(std::span<const NeuronRow> rows) {
+void FfnAccumulator::activate(std::span<const NeuronRow> rows, std::span<float> activations) const {
+  assert(activations.size() >= rows.size() * tokens_);
   const size_t grain = std::max<size_t>(1, kMinProducts / hidden_size_);
   pool_.parallel_for(rows.size() * tokens_, grain, [&](size_t begin, size_t end) {
     for (size_t i = begin; i < end; ++i) {  // tokens innermost: the row stays in L1
       const NeuronRow& row = rows[i / tokens_];
+      if (row.up == nullptr) continue;
       const float* x = x_.data() + i % tokens_ * hidden_size_;
-      activation_[i] = kernels::relu_activation(row.up, dtype_, x, hidden_size_, up_bias_[row.neuron]);
+      activations[i] = kernels::relu_activation(row.up, dtype_, x, hidden_size_, up_bias_[row.neuron]);
     }
   });
 }
 
-void FfnAccumulator::accumulate(std::span<const NeuronRow> rows, size_t begin, size_t end) {
+void FfnAccumulator::accumulate(std::span<const NeuronRow> rows, std::span<const float> activations, size_t begin,
+                                size_t end) {
   const size_t tile = tokens_ == 1 ? end - begin : kTile;
   for (; begin < end; begin += tile) {
     const size_t count = std::min(tile, end - begin);
@@ -80,7 +79,7 @@ void FfnAccumulator::accumulate(std::span<const NeuronRow> rows, size_t begin, s
       block = next_block;
       for (size_t t = 0; t < tokens_; ++t) {
         for (size_t r = first; r < last; ++r) {
-          const float activation = activation_[r * tokens_ + t];
+          const float activation = activations[r * tokens_ + t];
           if (activation == 0) continue;
           const std::byte* down = rows[r].down + row_bytes(dtype_, begin);
           kernels::axpy(activation, down, dtype_, &partial_[t * hidden_size_ + begin], count);
@@ -104,8 +103,6 @@ void FfnAccumulator::finish(std::span<float> out) {
   std::copy_n(sum_.begin(), tokens_ * hidden_size_, out.begin());
 }
 
-uint64_t FfnAccumulator::resident_bytes() const {
-  return sizeof(float) * (sum_.capacity() + partial_.capacity() + activation_.capacity());
-}
+uint64_t FfnAccumulator::resident_bytes() const { return sizeof(float) * (sum_.capacity() + partial_.capacity()); }
 
 }  // namespace flashneuron

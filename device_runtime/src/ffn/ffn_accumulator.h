@@ -31,39 +31,39 @@ class FfnAccumulator {
  public:
   static constexpr uint32_t kBlock = 64;
 
-  // Buffers for up to `max_tokens` tokens and `max_rows` rows a call of add(). One thread calls; the pool splits
-  // activations by (row, token) and sums by output, so that no float has two writers.
-  FfnAccumulator(uint32_t hidden_size, DType dtype, size_t max_tokens, size_t max_rows, ThreadPool& pool);
+  // Buffers for up to `max_tokens` tokens. One thread calls; the pool splits activations by (row, token) and sums by
+  // output, so that no float has two writers.
+  FfnAccumulator(uint32_t hidden_size, DType dtype, size_t max_tokens, ThreadPool& pool);
 
   // x is [tokens, hidden_size], up_bias [ffn_size], down_bias [hidden_size]; all must outlive finish().
   void begin(std::span<const float> x, size_t tokens, std::span<const float> up_bias, std::span<const float> down_bias);
-  // Rows in ascending neuron order, after every row added since begin(); at most max_rows. Rows may be reused after
-  // return.
-  void add(std::span<const NeuronRow> rows);
+  // activations[r, t] = relu(up·x[t] + up_bias) of row r, [rows, tokens], in any order of rows; rows whose `up` is null
+  // are left out.
+  void activate(std::span<const NeuronRow> rows, std::span<float> activations) const;
+  // Adds the terms of rows with these activations. Ascending neuron order, after every row added since begin(). Rows
+  // may be reused after return.
+  void add(std::span<const NeuronRow> rows, std::span<const float> activations);
   // out is [tokens, hidden_size].
   void finish(std::span<float> out);
   // DRAM held by the buffers.
   uint64_t resident_bytes() const;
 
  private:
-  void compute_activations(std::span<const NeuronRow> rows);
   // Adds the rows' terms to outputs [begin, end) of every token.
-  void accumulate(std::span<const NeuronRow> rows, size_t begin, size_t end);
+  void accumulate(std::span<const NeuronRow> rows, std::span<const float> activations, size_t begin, size_t end);
   // Moves the partials of outputs [begin, end) into the sums.
   void close_block(size_t begin, size_t end);
 
   uint32_t hidden_size_;
   DType dtype_;
-  size_t max_rows_;
   ThreadPool& pool_;
   size_t tokens_ = 0;
   std::span<const float> x_;
   std::span<const float> up_bias_;
   std::span<const float> down_bias_;
-  uint32_t block_ = 0;             // that partial_ belongs to
-  std::vector<float> sum_;         // [max_tokens, hidden_size]; never -0, see begin()
-  std::vector<float> partial_;     // [max_tokens, hidden_size]
-  std::vector<float> activation_;  // [max_rows, max_tokens], of the rows of one add()
+  uint32_t block_ = 0;          // that partial_ belongs to
+  std::vector<float> sum_;      // [max_tokens, hidden_size]; never -0, see begin()
+  std::vector<float> partial_;  // [max_tokens, hidden_size]
 };
 
 }  // namespace flashneuron

@@ -11,9 +11,9 @@
 namespace flashneuron {
 namespace {
 
-const std::vector<std::string> kSettings = {"package", "store",      "ram",      "residency", "predictor",
-                                            "window",  "layout",     "order",    "kv",        "backend",
-                                            "threads", "io_threads", "read_gap", "max_read",  "context"};
+const std::vector<std::string> kSettings = {"package",  "store",    "ram",     "residency", "predictor", "window",
+                                            "layout",   "order",    "kv",      "backend",   "threads",   "io_threads",
+                                            "read_gap", "max_read", "overlap", "context"};
 const std::vector<std::string> kSampling = {"max_new_tokens", "ignore_eos", "temperature", "top_k", "top_p", "seed"};
 
 struct Verb {
@@ -77,6 +77,7 @@ const Names<Residency> kResidencies = {
 const Names<PredictorKind> kPredictors = {
     {"none", PredictorKind::kNone}, {"lowrank", PredictorKind::kLowRank}, {"oracle", PredictorKind::kOracle}};
 const Names<Layout> kLayouts = {{"bundled", Layout::kBundled}, {"split", Layout::kSplit}};
+const Names<bool> kSwitch = {{"on", true}, {"off", false}};
 const Names<KvType> kKvTypes = {{"fp32", KvType::kFp32}, {"fp16", KvType::kFp16}};
 
 template <typename Enum, typename Out>
@@ -153,6 +154,7 @@ Result<Options> parse_options(const Keys& keys) {
       read_number<uint32_t>(keys, "read_gap", 0, kLongestRead, "bytes, 0 to 67108864", options.read_gap_bytes));
   FN_RETURN_IF_ERROR(
       read_number<uint32_t>(keys, "max_read", 4096, kLongestRead, "bytes, 4096 to 67108864", options.max_read_bytes));
+  FN_RETURN_IF_ERROR(read_name(keys, "overlap", kSwitch, options.overlap));
   FN_RETURN_IF_ERROR(read_number<int64_t>(keys, "context", 1, kMost, "a number of tokens from 1", options.context));
   return options;
 }
@@ -188,6 +190,7 @@ Keys settings_of(const Options& options) {
   keys["io_threads"] = std::to_string(options.io_threads);
   keys["read_gap"] = std::to_string(options.read_gap_bytes);
   keys["max_read"] = std::to_string(options.max_read_bytes);
+  keys["overlap"] = name_of(kSwitch, options.overlap);
   if (options.context) keys["context"] = std::to_string(*options.context);
   return keys;
 }

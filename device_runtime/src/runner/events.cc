@@ -22,6 +22,8 @@ void put_counters(Json& json, const Counters& counters) {
   json["selected"] = counters.selected;
   json["hits"] = counters.hits;
   json["misses"] = counters.misses;
+  json["early"] = counters.early;
+  json["early_used"] = counters.early_used;
 }
 
 const char* finish_name(Finish finish) {

@@ -17,6 +17,8 @@ Counters& Counters::operator+=(const Counters& other) {
   selected += other.selected;
   hits += other.hits;
   misses += other.misses;
+  early += other.early;
+  early_used += other.early_used;
   return *this;
 }
 

@@ -85,6 +85,45 @@ TEST(Decoder, APredictorThatIsExactGivesTheDenseResult) {
   for (size_t i = 0; i < dense.size(); ++i) EXPECT_NEAR(dense[i], predicted[i], 1e-4 * (1 + std::abs(dense[i])));
 }
 
+TEST(Decoder, OverlapAndEarlyReadsDoNotChangeABit) {
+  const TinyPackage files({.layers = 4, .predictor = TinyPredictor::kRandom});
+  for (const PredictorKind predictor : {PredictorKind::kNone, PredictorKind::kOracle, PredictorKind::kLowRank}) {
+    const std::vector<float> expected = run(files, {.predictor = predictor, .residency = Residency::kNaive});
+    for (const Residency residency : {Residency::kNaive, Residency::kHybrid, Residency::kCached}) {
+      for (const Layout layout : {Layout::kBundled, Layout::kSplit}) {
+        for (const bool overlap : {false, true}) {
+          const RigOptions options{.layout = layout,
+                                   .predictor = predictor,
+                                   .residency = residency,
+                                   .window = 2,
+                                   .capacity_rows = residency == Residency::kNaive ? 0u : 60u,
+                                   .threads = 2,
+                                   .overlap = overlap};
+          EXPECT_TRUE(same_bits(run(files, options), expected));
+        }
+      }
+    }
+  }
+}
+
+TEST(Decoder, AFailedEarlyReadOfANeuronThatIsNeededIsReportedAndAResetHeals) {
+  const TinyPackage files({.layers = 3});
+  const Package package = Package::open(files.folder(), std::nullopt).value();
+  ReadFaults faults;
+  for (uint64_t read = 200; read < 220; ++read) faults.reads.insert(read);
+  Rig rig(files, {.predictor = PredictorKind::kOracle, .window = 1, .capacity_rows = 40},
+          std::make_unique<FaultyReader>(make_pread_reader({.workers = 2}), faults));
+  ASSERT_TRUE(rig.prefill({1, 2, 3}).ok());
+  bool failed = false;
+  for (int i = 0; i < 40 && !failed; ++i) failed = rig.step(i % 5 + 3).code() == StatusCode::kIo;
+  EXPECT_TRUE(failed);
+  rig.decoder().rewind();
+  rig.ffn().reset();
+  bool healed = false;
+  for (int attempt = 0; attempt < 40 && !healed; ++attempt) healed = rig.prefill(kPrompt).ok();
+  EXPECT_TRUE(healed);
+}
+
 TEST(Decoder, HowAPromptIsCutDoesNotChangeABit) {
   const TinyPackage files;
   const std::vector<float> expected = run(files, {.max_chunk = 64});
@@ -137,6 +176,19 @@ TEST(DecoderCounters, SelectedIsHitsPlusMissesAndAllResidentReadsEmbeddingRowsOn
       }
     }
   }
+}
+
+TEST(DecoderCounters, EarlyReadsAreCountedAndOnlyMissesUseThem) {
+  const TinyPackage files({.layers = 4});
+  RigOptions options{.predictor = PredictorKind::kOracle, .window = 1, .capacity_rows = 100};
+  const Counters early = decode_counters(files, options);
+  EXPECT_GT(early.early_used, 0);
+  EXPECT_LE(early.early_used, early.early);
+  EXPECT_LE(early.early_used, early.misses);
+  options.overlap = false;
+  const Counters late = decode_counters(files, options);
+  EXPECT_EQ(late.early, 0);
+  EXPECT_EQ(late.misses, early.misses) << "what was read early still counts as a miss";
 }
 
 TEST(DecoderCounters, ALargerCacheMissesLess) {

@@ -34,14 +34,15 @@ Rig::Rig(const TinyPackage& files, const RigOptions& options, std::unique_ptr<Fl
     : package_(must(Package::open(files.folder(), std::nullopt))), pool_(options.threads), reader_(std::move(reader)) {
   const Manifest& manifest = package_->manifest();
   const FfnVariant& variant = variant_of(*package_, options.layout);
-  fetcher_ = must(FlashFetcher::create(*reader_, options.staging_bytes, options.reads));
+  queue_.emplace(*reader_, options.reads);
+  staging_.emplace(must(Staging::create(*queue_, options.staging_bytes)));
   neuron_files_ = must(NeuronFiles::open(*package_, variant, *reader_));
-  embedding_ = must(Embedding::open(*package_, *reader_, *fetcher_));
+  embedding_ = must(Embedding::open(*package_, staging_->demand[0]));
   if (options.residency == Residency::kNaive) {
     for (const std::string& name : manifest.attention.front().layers) {
-      naive_.push_back(must(WholeFileReads::open(*package_, {name}, *reader_, *fetcher_)));
+      naive_.push_back(must(WholeFileReads::open(*package_, {name}, *staging_)));
     }
-    naive_.push_back(must(WholeFileReads::open(*package_, {manifest.embedding.file}, *reader_, *fetcher_)));
+    naive_.push_back(must(WholeFileReads::open(*package_, {manifest.embedding.file}, *staging_)));
   }
   weights_ = {manifest.model.hidden_size, manifest.model.ffn_size, manifest.ffn.dtype, {}, {}};
   for (uint32_t layer = 0; layer < manifest.model.layers; ++layer) {
@@ -56,10 +57,12 @@ Rig::Rig(const TinyPackage& files, const RigOptions& options, std::unique_ptr<Fl
   FfnStageOptions ffn;
   ffn.read_all = options.residency == Residency::kNaive;
   ffn.keep_misses = options.residency == Residency::kCached && predictor_ != nullptr;
+  ffn.overlap = options.overlap;
   ffn.window = options.window;
   ffn.capacity_rows.assign(manifest.model.layers, options.capacity_rows);
-  ffn_ = must(FfnStage::create(weights_, *neuron_files_, *fetcher_, pool_, options.max_chunk, ffn));
+  ffn_ = must(FfnStage::create(weights_, *neuron_files_, *staging_, pool_, options.max_chunk, ffn));
   decoder_.emplace(DecoderParts{.model = manifest.model,
+                                .queue = *queue_,
                                 .embedding = *embedding_,
                                 .attention = *attention_,
                                 .kv = *kv_,

@@ -12,8 +12,8 @@
 #include "decode/decoder.h"
 #include "decode/embedding.h"
 #include "decode/ffn_stage.h"
-#include "decode/flash_fetcher.h"
 #include "decode/neuron_files.h"
+#include "decode/read_batch.h"
 #include "decode/whole_file_reads.h"
 #include "flash/flash_reader.h"
 #include "package/package.h"
@@ -28,11 +28,12 @@ struct RigOptions {
   Residency residency = Residency::kCached;
   std::optional<uint32_t> window = std::nullopt;
   uint32_t capacity_rows = 0;  // per layer
-  uint64_t staging_bytes = 128 * 1024;
+  uint64_t staging_bytes = 512 * 1024;
   ReadTuning reads = {};
   int threads = 1;
   uint32_t max_chunk = 8;
   KvType kv = KvType::kFp16;
+  bool overlap = true;
 };
 
 // A failing step throws std::runtime_error, which fails the test.
@@ -56,7 +57,8 @@ class Rig {
   std::optional<Package> package_;
   ThreadPool pool_;
   std::unique_ptr<FlashReader> reader_;
-  std::optional<FlashFetcher> fetcher_;
+  std::optional<ReadQueue> queue_;
+  std::optional<Staging> staging_;
   std::optional<NeuronFiles> neuron_files_;
   std::optional<Embedding> embedding_;
   std::vector<WholeFileReads> naive_;

@@ -15,6 +15,12 @@
 namespace flashneuron {
 namespace {
 
+void add(FfnAccumulator& accumulator, std::span<const NeuronRow> rows, size_t tokens) {
+  std::vector<float> activations(rows.size() * tokens);
+  accumulator.activate(rows, activations);
+  accumulator.add(rows, activations);
+}
+
 using testing::Random;
 
 // One layer with its inputs. Rows lie in memory at odd distances, so that hardly any is aligned to a vector.
@@ -69,12 +75,12 @@ struct Case {
 // `rows` in calls that end at `cuts` (ascending).
 std::vector<float> run(const Case& c, std::span<const NeuronRow> rows, std::vector<size_t> cuts, int threads) {
   ThreadPool pool(threads);
-  FfnAccumulator accumulator(c.hidden, c.dtype, c.tokens, c.ffn, pool);
+  FfnAccumulator accumulator(c.hidden, c.dtype, c.tokens, pool);
   accumulator.begin(c.x, c.tokens, c.up_bias, c.down_bias);
   cuts.push_back(rows.size());
   size_t start = 0;
   for (const size_t cut : cuts) {
-    accumulator.add(rows.subspan(start, cut - start));
+    add(accumulator, rows.subspan(start, cut - start), c.tokens);
     start = cut;
   }
   std::vector<float> out(c.tokens * c.hidden);
@@ -193,9 +199,9 @@ TEST(FfnAccumulator, RowsMayBeOverwrittenAfterAddAndBeginStartsOver) {
   Random random(13);
   const Case c(64, 128, DType::kFp16, 1, random);
   ThreadPool pool(2);
-  FfnAccumulator accumulator(c.hidden, c.dtype, 1, 1, pool);
+  FfnAccumulator accumulator(c.hidden, c.dtype, 1, pool);
   accumulator.begin(c.x, 1, c.up_bias, c.down_bias);
-  accumulator.add(std::span(c.rows).subspan(70, 1));  // abandoned by the next begin()
+  add(accumulator, std::span(c.rows).subspan(70, 1), 1);  // abandoned by the next begin()
   accumulator.begin(c.x, 1, c.up_bias, c.down_bias);
   const size_t bytes = c.hidden * element_bytes(c.dtype);
   std::vector<std::byte> slot(2 * bytes);
@@ -205,7 +211,7 @@ TEST(FfnAccumulator, RowsMayBeOverwrittenAfterAddAndBeginStartsOver) {
     NeuronRow copy = row;
     copy.up = slot.data();
     copy.down = slot.data() + bytes;
-    accumulator.add({&copy, 1});
+    add(accumulator, {&copy, 1}, 1);
     std::fill(slot.begin(), slot.end(), std::byte{0xFF});
   }
   std::vector<float> out(c.hidden);
@@ -222,7 +228,7 @@ TEST(FfnAccumulator, WithoutRowsItGivesTheBias) {
 
 TEST(FfnAccumulator, ReportsItsBuffers) {
   ThreadPool pool(1);
-  EXPECT_EQ(FfnAccumulator(100, DType::kFp16, 3, 50, pool).resident_bytes(), 4u * (2 * 3 * 100 + 3 * 50));
+  EXPECT_EQ(FfnAccumulator(100, DType::kFp16, 3, pool).resident_bytes(), 4u * 2 * 3 * 100);
 }
 
 }  // namespace

@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from flashneuron.errors import InputError
 from flashneuron.package.atomic import atomic_write
 
-SCHEMA_MAJOR, SCHEMA_MINOR = 1, 0  # major: meaning or absence of a field; minor: a field more
+SCHEMA_MAJOR, SCHEMA_MINOR = 1, 1  # major: meaning or absence of a field; minor: a field more
 
 
 class _Record(BaseModel):
@@ -38,6 +38,8 @@ class Counters(_Record):
     selected: int
     hits: int
     misses: int
+    early: int = 0
+    early_used: int = 0
 
 
 class TokenCounters(Counters):

@@ -127,6 +127,12 @@ RUNTIME = (
         "The longest read of several records; default: what the flash curve says, else 1M.",
         _bytes(4096, LONGEST_READ),
     ),
+    Setting(
+        "overlap",
+        "on|off",
+        "Compute while reads are in flight, and read early what the next layer will probably miss.",
+        _choice("on", "off"),
+    ),
 )
 CONTEXT = Setting("context", "N", "Tokens that the KV cache holds; default: prompt + new tokens.", _whole(1))
 MAX_NEW_TOKENS = Setting("max_new_tokens", "N", "Tokens to generate.", _whole(1))
@@ -160,6 +166,7 @@ class RunSettings:
     io_threads: int | None = None
     read_gap: int | None = None  # bytes
     max_read: int | None = None  # bytes
+    overlap: str | None = None
     context: int | None = None  # tokens
     max_new_tokens: int | None = None
     ignore_eos: bool | None = None
