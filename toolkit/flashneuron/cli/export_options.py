@@ -1,14 +1,21 @@
-"""Options that the commands which train predictors share."""
+"""Options that say what a package is made of, shared by the commands that make packages or predictors."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
+from pydantic import ValidationError
+
+from flashneuron.errors import InputError
+
+if TYPE_CHECKING:
+    from flashneuron.export.recipe import ExportRecipe
 
 _F = TypeVar("_F", bound=Callable[..., Any])
+_DTYPES = click.Choice(["fp32", "fp16"])
 
 
 def text_option() -> Callable[[_F], _F]:
@@ -20,3 +27,36 @@ def text_option() -> Callable[[_F], _F]:
         multiple=True,
         help="Calibration text, UTF-8; repeatable. Default: MODEL's calibration.txt, else a text that comes along.",
     )
+
+
+def recipe_options(function: _F) -> _F:
+    """What `make_recipe` reads, but for what only training needs."""
+    options = (
+        click.option("--dtype", type=_DTYPES, default="fp16", show_default=True, help="Of neurons and embedding."),
+        click.option("--attention", type=_DTYPES, default="fp16", show_default=True, help="Of attention and head."),
+        click.option(
+            "--layout", metavar="L[,L]", default="bundled", show_default=True, help="bundled, split, or both."
+        ),
+        click.option("--order", type=click.Choice(["none"]), default="none", show_default=True, help="Of neurons."),
+        click.option("--predictor", type=click.Choice(["lowrank", "none"]), default="lowrank", show_default=True),
+        click.option(
+            "--max-chunk", type=int, default=64, show_default=True, help="Prompt tokens of one attention call."
+        ),
+    )
+    for option in reversed(options):
+        function = option(function)
+    return function
+
+
+def make_recipe(layout: str, order: str, **options: object) -> ExportRecipe:
+    """Errors: InputError naming the option; without the packages that export needs too."""
+    try:
+        from flashneuron.export.recipe import ExportRecipe
+    except ModuleNotFoundError as error:
+        raise InputError(f"export needs {error.name}; install the extra: pip install 'flashneuron[export]'") from None
+    try:
+        return ExportRecipe.model_validate({"layouts": tuple(dict.fromkeys(layout.split(","))), **options})
+    except ValidationError as error:
+        defect = error.errors()[0]
+        option = {"layouts": "layout", "max_chunk": "max-chunk"}.get(str(defect["loc"][0]), str(defect["loc"][0]))
+        raise InputError(f"--{option} {defect['input']}: {defect['msg'].replace('Input', 'it')}") from None

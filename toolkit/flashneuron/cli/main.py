@@ -15,6 +15,7 @@ from flashneuron.errors import FlashneuronError
 COMMANDS = {
     "export": "export",
     "train-predictor": "train_predictor",
+    "synth": "synth",
     "inspect": "inspect",
     "emulator": "emulator",
     "push": "push",

@@ -34,13 +34,13 @@ class ExportRecipe(BaseModel):
 
 
 class PartialPackage:
-    """`<output>.partial`: what an interrupted export of the same recipe finished is kept, another's is thrown away."""
+    """`<output>.partial`: what interrupted work of the same recipe finished is kept, another's is thrown away."""
 
     def __init__(self, output: Path) -> None:
         self.output = output
         self.folder = output.with_name(output.name + PARTIAL_SUFFIX)
 
-    def begin(self, recipe: ExportRecipe, fingerprint: str) -> bool:
+    def begin(self, recipe: BaseModel, fingerprint: str) -> bool:
         """Makes the folder. True: an earlier, interrupted export goes on. Precondition: the output does not exist."""
         key = json.dumps({"recipe": json.loads(recipe.model_dump_json()), "inputs": fingerprint}, indent=1).encode()
         path = self.folder / RECIPE
