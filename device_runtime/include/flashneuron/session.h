@@ -42,6 +42,15 @@ struct Generation {
   std::vector<LayerStats> layers;
 };
 
+// How predictions follow each other, as shares of a layer's neurons, means over layers and tokens: what a token
+// selects, what it and the 4 tokens before it select, and what it selects that those 4 did not.
+struct SelectionShares {
+  int64_t tokens = 0;  // that had 4 before them; 0 without a predictor
+  double selected = 0;
+  double united = 0;
+  double fresh = 0;
+};
+
 struct Score {
   double nll = 0;      // sum of -ln p(ids[i] | ids before i), i from 1
   int64_t tokens = 0;  // scored: ids.size() - 1
@@ -61,8 +70,12 @@ class Session {
   Result<Generation> generate(std::span<const int32_t> prompt, const Sampling& sampling,
                               const GenerationListener& listener);
   // Teacher-forced likelihood of `ids` (at least 2), every token through the decode path, so with the predictor's
-  // effect. The counters of all scored sequences so far are in totals(). Errors: as generate().
-  Result<Score> score(std::span<const int32_t> ids);
+  // effect. The first `uncounted` tokens of each call are computed but not counted (a cache that warms up). The
+  // counters of all scored sequences so far are in totals(); `on_step` gets those of each counted token. Errors: as
+  // generate().
+  using StepListener = std::function<void(int64_t index, const Counters& counters)>;
+  Result<Score> score(std::span<const int32_t> ids, int64_t uncounted = 0, const StepListener& on_step = nullptr);
+  SelectionShares selection() const;
   // Of the last generate(), or of all score() calls since reset().
   Counters totals() const;
   int64_t decode_steps() const;

@@ -20,8 +20,9 @@ struct Counters {
   int64_t bytes_read = 0;    // bytes that the reads covered, rounded out to blocks
   int64_t requests = 0;      // reads issued
   int64_t selected = 0;      // neurons computed
-  int64_t hits = 0;          // of them, found in DRAM
-  int64_t misses = 0;        // of them, read from flash
+  int64_t fired = 0;         // of them, those whose activation is not zero
+  int64_t hits = 0;          // of the selected, found in DRAM
+  int64_t misses = 0;        // of the selected, read from flash
   int64_t early = 0;         // neurons whose reads were started before the layer's own prediction
   int64_t early_used = 0;    // of the misses, those that were read early
 

@@ -13,7 +13,8 @@ Decoder::Decoder(const DecoderParts& parts)
       residual_(size_t{parts.attention.max_chunk()} * parts.model.hidden_size),
       ffn_input_(residual_.size()),
       ffn_out_(residual_.size()),
-      layers_(parts.model.layers) {}
+      layers_(parts.model.layers),
+      meters_(parts.model.layers, SelectionMeter(parts.model.ffn_size)) {}
 
 uint64_t Decoder::buffer_bytes(const ModelFacts& model, uint32_t max_chunk) {
   return 3 * sizeof(float) * uint64_t{max_chunk} * model.hidden_size;
@@ -81,6 +82,7 @@ Status Decoder::ffn(uint32_t layer, size_t tokens, bool dense, bool seed, Counte
   };
   if (!dense) {
     select(layer, 0, selected_);
+    meters_[layer].touch(selected_);
     FN_RETURN_IF_ERROR(parts_.ffn.begin(layer, input, selected_, counters));
     if (parts_.ffn.wants_early(layer + 1)) {
       // Neighbouring layers see similar inputs (the residual stream changes slowly), so this one foretells the next.
@@ -108,6 +110,9 @@ Status Decoder::logits(std::span<float> out) {
 
 Counters Decoder::take_counters() { return std::exchange(token_, Counters{}); }
 
-void Decoder::clear_layer_counters() { std::fill(layers_.begin(), layers_.end(), Counters{}); }
+void Decoder::clear_layer_counters() {
+  std::fill(layers_.begin(), layers_.end(), Counters{});
+  for (SelectionMeter& meter : meters_) meter.clear();
+}
 
 }  // namespace flashneuron

@@ -16,6 +16,7 @@
 #include "flashneuron/stats.h"
 #include "flashneuron/status.h"
 #include "predictor/predictor.h"
+#include "telemetry/selection_meter.h"
 
 namespace flashneuron {
 
@@ -53,7 +54,10 @@ class Decoder {
   // Counters since the last call: the token's, and each layer's share.
   Counters take_counters();
   const std::vector<Counters>& layer_counters() const { return layers_; }
+  // Layers' counters and sums of selections start at 0.
   void clear_layer_counters();
+  // Of the tokens that went through step() with a predictor.
+  const std::vector<SelectionMeter>& selection_meters() const { return meters_; }
   void observe(LayerObserver observer) { observer_ = std::move(observer); }
 
   // DRAM that a decoder's own buffers take.
@@ -73,6 +77,7 @@ class Decoder {
   std::vector<uint32_t> early_;  // of the next layer, by this layer's input
   Counters token_;
   std::vector<Counters> layers_;
+  std::vector<SelectionMeter> meters_;  // per layer
   LayerObserver observer_;
 };
 

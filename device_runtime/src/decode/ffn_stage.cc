@@ -232,6 +232,10 @@ Status FfnStage::walk(std::span<float> out, Counters& counters) {
   }
   for (NeuronBatch& batch : demand_) batch.clear();
   early_[call_.layer % 2].clear();
+  if (call_.tokens == 1) {
+    const auto activations = std::span(activations_).first(selected.size());
+    counters.fired += std::count_if(activations.begin(), activations.end(), [](float each) { return each > 0; });
+  }
   ScopedTimer timer(counters.ffn_us);
   accumulator_.finish(out);
   return {};

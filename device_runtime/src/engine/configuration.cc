@@ -129,8 +129,8 @@ FixedRoles fixed_roles(const Configuration& chosen) {
   const uint64_t scales = chosen.package.role_bytes("ffn_scales");
   const uint64_t accumulator = sizeof(float) * chunk * (2 * uint64_t{model.hidden_size} + FfnStage::kMaxRows) +
                                sizeof(NeuronRow) * uint64_t{model.ffn_size};
-  // Row maps and last uses of every neuron, and the logits.
-  const uint64_t maps = uint64_t{model.layers} * model.ffn_size * 16 + sizeof(float) * model.vocab_size;
+  // Row maps and last uses (the policy's and the meter's) of every neuron, and the logits.
+  const uint64_t maps = uint64_t{model.layers} * model.ffn_size * 24 + sizeof(float) * model.vocab_size;
   fixed.staging = static_cast<int64_t>(chosen.staging_bytes + biases + scales + accumulator + maps +
                                        Decoder::buffer_bytes(model, chunk));
   return fixed;

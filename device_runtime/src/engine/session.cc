@@ -89,7 +89,7 @@ Result<Generation> Session::generate(std::span<const int32_t> prompt, const Samp
   return done;
 }
 
-Result<Score> Session::score(std::span<const int32_t> ids) {
+Result<Score> Session::score(std::span<const int32_t> ids, int64_t uncounted, const StepListener& on_step) {
   SessionState& s = *state_;
   FN_RETURN_IF_ERROR(check_ids(ids, s.engine.facts, *s.engine.chosen.options.context));
   if (ids.size() < 2) return Status(StatusCode::kBadInput, "a sequence to score needs at least 2 tokens");
@@ -97,9 +97,17 @@ Result<Score> Session::score(std::span<const int32_t> ids) {
   const Status status = guarded(s.poisoned, [&]() -> Status {
     s.decoder->rewind();
     for (size_t i = 0; i + 1 < ids.size(); ++i) {
-      FN_RETURN_IF_ERROR(step(ids[i]));
+      const bool counted = static_cast<int64_t>(i) >= uncounted;
+      if (counted) {
+        FN_RETURN_IF_ERROR(step(ids[i]));
+      } else {
+        FN_RETURN_IF_ERROR(s.decoder->step(ids[i]));
+        s.decoder->clear_layer_counters();
+      }
       FN_RETURN_IF_ERROR(s.decoder->logits(s.logits));
-      s.totals += s.decoder->take_counters();
+      const Counters counters = s.decoder->take_counters();
+      if (counted) s.totals += counters;
+      if (counted && on_step) on_step(static_cast<int64_t>(i), counters);
       score.nll += negative_log_likelihood(s.logits, ids[i + 1]);
       ++score.tokens;
     }
@@ -107,6 +115,16 @@ Result<Score> Session::score(std::span<const int32_t> ids) {
   });
   FN_RETURN_IF_ERROR(status);
   return score;
+}
+
+SelectionShares Session::selection() const {
+  SelectionMeter::Sums sums;
+  for (const SelectionMeter& meter : state_->decoder->selection_meters()) sums += meter.sums();
+  if (sums.tokens == 0) return {};
+  const ModelFacts& model = state_->engine.chosen.manifest().model;
+  const double neurons = static_cast<double>(sums.tokens) * model.ffn_size;
+  return {sums.tokens / model.layers, static_cast<double>(sums.selected) / neurons,
+          static_cast<double>(sums.united) / neurons, static_cast<double>(sums.fresh) / neurons};
 }
 
 Status Session::step(int32_t id) {

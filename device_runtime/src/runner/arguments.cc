@@ -25,11 +25,13 @@ struct Verb {
 std::vector<Verb> verbs() {
   std::vector<std::string> generate = kSettings;
   generate.insert(generate.end(), kSampling.begin(), kSampling.end());
+  std::vector<std::string> score = kSettings;
+  score.insert(score.end(), {"uncounted", "steps"});
   return {{"version", {}, {}},
           {"hash", {"path"}, {"version", "path"}},
           {"budget", kSettings, {"version", "package"}},
           {"generate", generate, {"version", "package"}},
-          {"score", kSettings, {"version", "package"}}};
+          {"score", score, {"version", "package"}}};
 }
 
 bool contains(const std::vector<std::string>& names, std::string_view name) {
@@ -174,6 +176,14 @@ Result<Sampling> parse_sampling(const Keys& keys) {
   FN_RETURN_IF_ERROR(
       read_number<uint64_t>(keys, "seed", 0, std::numeric_limits<uint64_t>::max(), "a number from 0", sampling.seed));
   return sampling;
+}
+
+Result<ScoreKeys> parse_score_keys(const Keys& keys) {
+  ScoreKeys score;
+  FN_RETURN_IF_ERROR(
+      read_number<int64_t>(keys, "uncounted", 0, int64_t{1} << 30, "a number of tokens from 0", score.uncounted));
+  FN_RETURN_IF_ERROR(read_name(keys, "steps", kSwitch, score.steps));
+  return score;
 }
 
 Keys settings_of(const Options& options) {

@@ -25,6 +25,12 @@ Result<Arguments> parse_arguments(std::span<const char* const> words);
 Result<Options> parse_options(const Keys& keys);
 Result<Sampling> parse_sampling(const Keys& keys);
 
+struct ScoreKeys {
+  int64_t uncounted = 0;  // tokens at the start of each sequence
+  bool steps = false;     // an event for each counted token
+};
+Result<ScoreKeys> parse_score_keys(const Keys& keys);
+
 // The settings as keys, every choice made; the inverse of parse_options for what they share.
 Keys settings_of(const Options& options);
 

@@ -20,6 +20,7 @@ void put_counters(Json& json, const Counters& counters) {
   json["bytes_read"] = counters.bytes_read;
   json["requests"] = counters.requests;
   json["selected"] = counters.selected;
+  json["fired"] = counters.fired;
   json["hits"] = counters.hits;
   json["misses"] = counters.misses;
   json["early"] = counters.early;
@@ -86,6 +87,16 @@ Json token_event(const TokenEvent& token) {
   Json json = {{"event", "token"}, {"index", token.index}, {"id", token.id}};
   put_counters(json, token.counters);
   return json;
+}
+
+Json step_event(int64_t index, const Counters& counters) {
+  Json json = {{"event", "step"}, {"index", index}};
+  put_counters(json, counters);
+  return json;
+}
+
+Json selection_json(const SelectionShares& shares) {
+  return {{"tokens", shares.tokens}, {"selected", shares.selected}, {"united", shares.united}, {"fresh", shares.fresh}};
 }
 
 Json score_event(int64_t index, const Score& score) {

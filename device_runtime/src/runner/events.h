@@ -20,6 +20,8 @@ Json budget_json(const Budget& budget);
 Json ready_event(const Engine& engine, const Keys& sampling, int64_t load_us);
 Json prefill_event(int64_t tokens, const Counters& counters);
 Json token_event(const TokenEvent& token);
+Json step_event(int64_t index, const Counters& counters);
+Json selection_json(const SelectionShares& shares);
 Json score_event(int64_t index, const Score& score);
 Json totals_json(const Counters& totals, const std::vector<LayerStats>& layers, const ProcessMemory& memory,
                  const Budget& budget);

@@ -106,6 +106,7 @@ Status generate(const Keys& keys, std::istream& in, const Emit& emit, Json& refu
 
 Status score(const Keys& keys, std::istream& in, const Emit& emit, Json& refusal) {
   FN_ASSIGN_OR_RETURN(Options options, parse_options(keys));
+  FN_ASSIGN_OR_RETURN(const ScoreKeys how, parse_score_keys(keys));
   std::vector<std::vector<int32_t>> sequences;
   for (std::string line; std::getline(in, line);) {
     FN_ASSIGN_OR_RETURN(std::vector<int32_t> ids, parse_ids(line));
@@ -116,9 +117,13 @@ Status score(const Keys& keys, std::istream& in, const Emit& emit, Json& refusal
   }
   if (sequences.empty()) return {StatusCode::kBadInput, "nothing to score; give one sequence of token ids a line"};
   FN_ASSIGN_OR_RETURN(Loaded loaded, load(options, {}, emit, refusal));
+  const Session::StepListener on_step = [&](int64_t step, const Counters& counters) {
+    emit(step_event(step, counters));
+  };
   Score total;
   for (size_t index = 0; index < sequences.size(); ++index) {
-    FN_ASSIGN_OR_RETURN(const Score one, loaded.session->score(sequences[index]));
+    FN_ASSIGN_OR_RETURN(const Score one,
+                        loaded.session->score(sequences[index], how.uncounted, how.steps ? on_step : nullptr));
     emit(score_event(static_cast<int64_t>(index), one));
     total.nll += one.nll;
     total.tokens += one.tokens;
@@ -126,7 +131,8 @@ Status score(const Keys& keys, std::istream& in, const Emit& emit, Json& refusal
   Json json = {{"event", "result"},
                {"tokens", total.tokens},
                {"nll", total.nll},
-               {"decode_steps", loaded.session->decode_steps()}};
+               {"decode_steps", loaded.session->decode_steps()},
+               {"selection", selection_json(loaded.session->selection())}};
   json.update(
       totals_json(loaded.session->totals(), loaded.session->layers(), read_process_memory(), loaded.engine->budget()));
   emit(json);

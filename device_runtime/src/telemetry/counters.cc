@@ -15,6 +15,7 @@ Counters& Counters::operator+=(const Counters& other) {
   bytes_read += other.bytes_read;
   requests += other.requests;
   selected += other.selected;
+  fired += other.fired;
   hits += other.hits;
   misses += other.misses;
   early += other.early;

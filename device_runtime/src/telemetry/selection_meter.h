@@ -16,8 +16,8 @@ class SelectionMeter {
   // A token selected these neurons. O(selected).
   void touch(std::span<const uint32_t> selected);
   // Sums over the tokens since clear() that had `kSpan` - 1 tokens before them: how many, their selected neurons,
-  // distinct neurons of each token and the kSpan - 1 before it, and of the token's neurons those that none of the kSpan -
-  // 1 before it selected.
+  // distinct neurons of each token and the kSpan - 1 before it, and of the token's neurons those that none of the kSpan
+  // - 1 before it selected.
   struct Sums {
     int64_t tokens = 0;
     int64_t selected = 0;

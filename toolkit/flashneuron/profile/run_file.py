@@ -36,6 +36,7 @@ class Counters(_Record):
     bytes_read: int
     requests: int
     selected: int
+    fired: int = 0
     hits: int
     misses: int
     early: int = 0
