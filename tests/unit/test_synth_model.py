@@ -18,9 +18,9 @@ from flashneuron.synth import draws
 from flashneuron.synth.create import create_folder
 from flashneuron.synth.measure import calibration_ids, measure, random_ids
 from flashneuron.synth.model import SyntheticModel
-from flashneuron.synth.neurons import layer_neurons, predictor_rank, shares
+from flashneuron.synth.neurons import drawn_selections, layer_neurons, predictor_rank, shares
 from flashneuron.synth.shapes import SHAPES, Shape, opt
-from flashneuron.synth.statistics import PUBLISHED, run_length
+from flashneuron.synth.statistics import PUBLISHED, layer_sparsity, run_length
 from flashneuron.synth.tokenizer import FIRST_WORD, make_tokenizer, word_of
 
 TINY = opt("tiny", 3, 64, 4, vocabulary=1000, context=200)
@@ -58,6 +58,18 @@ def test_clusters_are_what_an_order_pass_can_find() -> None:
     unordered, ordered = run_length(selected), run_length(selected[:, order])
     assert unordered == pytest.approx(1.06, rel=0.1)
     assert ordered == pytest.approx(3.12, rel=0.15)
+
+
+def test_drawn_selections_are_like_those_of_the_model() -> None:
+    shape = opt("medium", 3, 512, 8, vocabulary=1000, context=64)
+    for layer, selected in enumerate(drawn_selections(shape, 0)):
+        share = layer_neurons(shape, 0, layer).share.numpy()
+        assert selected.mean() == pytest.approx(0.1, rel=0.05)
+        assert np.corrcoef(selected.mean(axis=0), share)[0, 1] > 0.99
+        found = layer_sparsity(selected)
+        assert found.union == pytest.approx(PUBLISHED.union, rel=0.1)
+        assert found.new == pytest.approx(PUBLISHED.new, rel=0.1)
+    assert layer == 2
 
 
 def test_shares_are_those_of_the_design() -> None:

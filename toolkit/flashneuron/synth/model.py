@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
@@ -19,8 +20,9 @@ from flashneuron.package.predictor_file import write_predictor
 from flashneuron.predictor.settings import LayerRow, PredictorSettings, PredictorTable
 from flashneuron.progress import Progress
 from flashneuron.synth.measure import BENCHMARK_TOKENS, calibration_ids, measure, random_ids
+from flashneuron.synth.neurons import drawn_selections
 from flashneuron.synth.shapes import Shape
-from flashneuron.synth.statistics import PUBLISHED, Sparsity
+from flashneuron.synth.statistics import PUBLISHED, Selections, Sparsity
 from flashneuron.synth.tokenizer import make_tokenizer
 from flashneuron.synth.weights import SyntheticWeights
 
@@ -86,6 +88,10 @@ class SyntheticSource:
         return PredictorTable(
             settings=settings, train_tokens=0, tuning_tokens=0, layers=rows, dense=None, predicted=None
         )
+
+    def selections(self, folder: Path) -> Iterator[Selections] | None:
+        """What frequencies and an order are made of; None without predictors. Drawn, for their number's sake."""
+        return drawn_selections(self.model.shape, self.model.seed) if self._with_predictors else None
 
     def statistics(self) -> dict[str, Any]:
         assert self._reached is not None  # predictors() comes before

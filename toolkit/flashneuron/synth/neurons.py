@@ -13,6 +13,7 @@ A and B hold small whole numbers: products of them are exact in fp32, whatever t
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -22,12 +23,14 @@ from torch import Tensor
 from flashneuron.predictor.lowrank import LowRank
 from flashneuron.synth import draws
 from flashneuron.synth.shapes import Shape
+from flashneuron.synth.statistics import Selections
 
 A, B = 0.175, 1.575
 OVERSHOOT = 3.0
 CLUSTER, TIGHTNESS = 16, 0.7
 FIDELITY = 0.865  # correlation of the predictor's score with the neuron's
 LATE_LAYERS = 4
+TRACE_TOKENS = 768  # 2048 make no longer runs
 _SMALLEST = 1e-9  # share; the quantile of a smaller one is further out than anything that happens
 
 
@@ -97,6 +100,17 @@ def layer_neurons(shape: Shape, seed: int, layer: int) -> LayerNeurons:
     gram = (a.double() @ a.double().T).float()
     norm = ((b @ gram) * b).sum(1).sqrt()
     return LayerNeurons(seed, name, share, a, b, norm)
+
+
+def drawn_selections(shape: Shape, seed: int, tokens: int = TRACE_TOKENS) -> Iterator[Selections]:
+    """bool [tokens, F] of each layer in turn: what its predictor selects of drawn FFN inputs, independent and of
+    variance 1 as those of the model's tokens are. Costs the predictors alone, so there can be more of them than a pass
+    over the model has: an order needs to see its neurons selected.
+    """
+    drawn = draws.matrix(seed, "selections", tokens, shape.hidden_size, 1.0).float()
+    x = torch.nn.functional.layer_norm(drawn, (shape.hidden_size,))
+    for layer in range(shape.layers):
+        yield layer_neurons(shape, seed, layer).predictor().selects(x).numpy()
 
 
 def predictor_rank(shape: Shape, layer: int) -> int:
