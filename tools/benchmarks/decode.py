@@ -42,7 +42,7 @@ def measure(
 ) -> Sample:
     """Raises SystemExit if the runner fails or reads through the page cache."""
     runner = find_runtime(_machine()) / "flashneuron-runner"
-    keys = {"version": flashneuron.__version__, "package": str(package.path), "ram": str(ram_bytes)}
+    keys = {"version": flashneuron.__version__, "package": str(package.folder), "ram": str(ram_bytes)}
     keys |= {"uncounted": str(uncounted), "steps": "on", "threads": str(threads), **settings}
     group.evict(files(package))
     command = [str(runner), "score", *(f"{key}={value}" for key, value in keys.items())]
@@ -51,7 +51,7 @@ def measure(
     ready = next(event for event in events if event["event"] == "ready")
     result = events[-1]
     if not ready["direct_io"]:
-        raise SystemExit(f"bench: reads of {package.path} are not direct: {ready.get('direct_io_why')}")
+        raise SystemExit(f"bench: reads of {package.folder} are not direct: {ready.get('direct_io_why')}")
     steps = result["decode_steps"]
     return Sample(
         wall_us=[event["wall_us"] for event in events if event["event"] == "step"],

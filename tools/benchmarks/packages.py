@@ -47,12 +47,12 @@ OPT_27B_INT8 = Synthetic("opt-2.7b", "int8", "int8")
 
 def synthetic_facts(package: Package) -> dict[str, Any]:
     """`published`, `reached` and `benchmark_token_ids` of a synthetic package."""
-    found: dict[str, Any] = json.loads((package.path / "statistics.json").read_text())["synthetic"]
+    found: dict[str, Any] = json.loads((package.folder / "statistics.json").read_text())["synthetic"]
     return found
 
 
 def files(package: Package) -> list[Path]:
-    return [package.path / entry.path for entry in package.manifest.files]
+    return [package.folder / entry.path for entry in package.manifest.files]
 
 
 def package_bytes(package: Package, variants: int = 1) -> int:

@@ -6,6 +6,7 @@ import statistics
 from typing import Any
 
 from benchmarks import ladder, native
+from benchmarks.decode import CAP_OVER_BUDGET
 from benchmarks.packages import package_bytes
 from flashneuron.package.manifest import Package
 from flashneuron.report.table import text_table
@@ -32,13 +33,13 @@ def run(package: Package, repeats: int, threads: int, log: Any) -> dict[str, Any
         ours.append(ladder.run(package, half, (ladder.OURS,), 1, threads, log))
 
     for repeat in range(repeats):
-        steps = [
-            lambda: llama("none", FULL_TOKENS, full_rates),
-            own,
-            lambda: llama(str(int(half * 1.05)), HALF_TOKENS, half_rates),
-        ]
-        for step in steps[:: 1 if repeat % 2 == 0 else -1]:
-            step()
+        for step in ("full", "ours", "half")[:: 1 if repeat % 2 == 0 else -1]:
+            if step == "full":
+                llama("none", FULL_TOKENS, full_rates)
+            elif step == "half":
+                llama(str(int(half * CAP_OVER_BUDGET)), HALF_TOKENS, half_rates)
+            else:
+                own()
     our_rates = [each["rungs"][0]["tokens_per_s"] for each in ours]
     rate = statistics.median(our_rates)
     return {
