@@ -22,11 +22,11 @@
 #include <algorithm>
 #include <bit>
 #include <cerrno>
-#include <fstream>
 #include <system_error>
 #include <utility>
 
 #include "core/aligned_buffer.h"
+#include "telemetry/storage_reads.h"
 
 namespace flashneuron {
 namespace {
@@ -52,16 +52,6 @@ ssize_t read_block(int descriptor, AlignedBuffer& buffer) {
     const ssize_t count = ::pread(descriptor, buffer.data(), buffer.size(), 0);
     if (count >= 0 || errno != EINTR) return count;
   }
-}
-
-// Bytes that this thread's reads have fetched from storage so far; nullopt where the kernel does not count them.
-std::optional<uint64_t> storage_bytes_read() {
-  std::ifstream counters("/proc/thread-self/io");
-  std::string name;
-  for (uint64_t value = 0; counters >> name >> value;) {
-    if (name == "read_bytes:") return value;
-  }
-  return std::nullopt;
 }
 
 Status io_error(const std::string& path, const std::string& what, int error) {
@@ -104,9 +94,9 @@ std::optional<std::string> DirectFile::find_buffered_reason() {
     // Only EINVAL tells of O_DIRECT; a broken block is met again, and reported, by whoever reads it.
     return errno == EINVAL ? std::optional<std::string>("the file system refuses reads with O_DIRECT") : std::nullopt;
   }
-  const std::optional<uint64_t> before = storage_bytes_read();
+  const std::optional<uint64_t> before = thread_storage_bytes();
   if (bytes_ == 0 || !before || read_block(descriptor_, buffer.value()) < 0) return std::nullopt;
-  if (storage_bytes_read() > before) return std::nullopt;
+  if (thread_storage_bytes() > before) return std::nullopt;
   return "the file system accepts O_DIRECT but reads through a cache";
 }
 

@@ -29,6 +29,7 @@ std::vector<Verb> verbs() {
   score.insert(score.end(), {"uncounted", "steps"});
   return {{"version", {}, {}},
           {"hash", {"path"}, {"version", "path"}},
+          {"probe", {"folder", "size", "point_ms"}, {"version", "folder"}},
           {"budget", kSettings, {"version", "package"}},
           {"generate", generate, {"version", "package"}},
           {"score", score, {"version", "package"}}};
@@ -108,11 +109,12 @@ std::string name_of(const Names<Enum>& names, Enum value) {
 }  // namespace
 
 Result<Arguments> parse_arguments(std::span<const char* const> words) {
-  if (words.empty()) return usage("no verb; give version, hash, budget, generate or score");
+  if (words.empty()) return usage("no verb; give version, hash, probe, budget, generate or score");
   const std::vector<Verb> known = verbs();
   const std::string name = words.front();
   const auto verb = std::find_if(known.begin(), known.end(), [&](const Verb& each) { return each.name == name; });
-  if (verb == known.end()) return usage("unknown verb '" + name + "'; give version, hash, budget, generate or score");
+  if (verb == known.end())
+    return usage("unknown verb '" + name + "'; give version, hash, probe, budget, generate or score");
   Arguments arguments{name, {}};
   for (const std::string word : words.subspan(1)) {
     const size_t equals = word.find('=');
@@ -184,6 +186,16 @@ Result<ScoreKeys> parse_score_keys(const Keys& keys) {
       read_number<int64_t>(keys, "uncounted", 0, int64_t{1} << 30, "a number of tokens from 0", score.uncounted));
   FN_RETURN_IF_ERROR(read_name(keys, "steps", kSwitch, score.steps));
   return score;
+}
+
+Result<ProbeOptions> parse_probe(const Keys& keys) {
+  ProbeOptions options;
+  options.folder = keys.at("folder");
+  constexpr uint64_t kLeast = uint64_t{16} << 20;
+  constexpr uint64_t kMost = uint64_t{64} << 30;
+  FN_RETURN_IF_ERROR(read_number<uint64_t>(keys, "size", kLeast, kMost, "bytes, 2^24 to 2^36", options.size_bytes));
+  FN_RETURN_IF_ERROR(read_number<int64_t>(keys, "point_ms", 1, 60000, "milliseconds, 1 to 60000", options.point_ms));
+  return options;
 }
 
 Keys settings_of(const Options& options) {

@@ -1,6 +1,7 @@
 // The runner's command line: VERB key=value… as PROTOCOL.md defines it.
 #pragma once
 
+#include <cstdint>
 #include <map>
 #include <span>
 #include <string>
@@ -30,6 +31,15 @@ struct ScoreKeys {
   bool steps = false;     // an event for each counted token
 };
 Result<ScoreKeys> parse_score_keys(const Keys& keys);
+
+struct ProbeOptions {
+  std::string folder;
+  uint64_t size_bytes = uint64_t{1} << 30;  // of the scratch file
+  int64_t point_ms = 200;                   // how long each point of the curve is measured
+};
+
+// Error: kUsage. Precondition: `folder` is there.
+Result<ProbeOptions> parse_probe(const Keys& keys);
 
 // The settings as keys, every choice made; the inverse of parse_options for what they share.
 Keys settings_of(const Options& options);

@@ -16,6 +16,7 @@
 #include "package/sha256.h"
 #include "runner/arguments.h"
 #include "runner/events.h"
+#include "runner/probe.h"
 #include "telemetry/timer.h"
 
 namespace flashneuron {
@@ -147,6 +148,7 @@ Status dispatch(const Arguments& arguments, std::istream& in, const Emit& emit, 
                                               FLASHNEURON_VERSION + "; build and push the runner again"};
   }
   if (arguments.verb == "hash") return hash(arguments.keys, emit);
+  if (arguments.verb == "probe") return probe(arguments.keys, emit);
   if (arguments.verb == "budget") return budget(arguments.keys, emit);
   if (arguments.verb == "generate") return generate(arguments.keys, in, emit, detail);
   if (arguments.verb == "score") return score(arguments.keys, in, emit, detail);

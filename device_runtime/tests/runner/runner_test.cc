@@ -2,6 +2,7 @@
 // end from Python.
 #include <gtest/gtest.h>
 
+#include <filesystem>
 #include <fstream>
 #include <nlohmann/json.hpp>
 #include <sstream>
@@ -10,6 +11,7 @@
 
 #include "runner/arguments.h"
 #include "runner/run.h"
+#include "support/temp_folder.h"
 
 namespace flashneuron {
 namespace {
@@ -119,6 +121,40 @@ TEST(Runner, HashesAFile) {
   EXPECT_EQ(outcome.events[0]["bytes"], 3);
   EXPECT_EQ(outcome.events[0]["sha256"], "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
   expect_refused({"hash", own.c_str(), "path=nowhere"}, "not_found", {"nowhere"});
+}
+
+TEST(Runner, ProbesAFolderAndLeavesNothingInIt) {
+  const std::string own = "version=" + version();
+  const testing::TempFolder scratch(std::filesystem::current_path());
+  const std::string folder = "folder=" + scratch.path().string();
+  const Outcome outcome = run({"probe", own.c_str(), folder.c_str(), "size=16777216", "point_ms=1"});
+  EXPECT_EQ(outcome.exit_status, 0);
+  ASSERT_GT(outcome.events.size(), 50u);
+  uint64_t bytes = 0;
+  for (size_t i = 0; i + 1 < outcome.events.size(); ++i) {
+    const nlohmann::json& point = outcome.events[i];
+    EXPECT_EQ(point["event"], "point");
+    EXPECT_GE(point["reads"], point["threads"]);
+    EXPECT_GE(point["wall_us"], 1000);
+    bytes += point["reads"].get<uint64_t>() * point["read_bytes"].get<uint64_t>();
+  }
+  const nlohmann::json& result = outcome.events.back();
+  EXPECT_EQ(result["event"], "result");
+  EXPECT_EQ(result["bytes_read"], bytes);
+  EXPECT_GT(result["dram_bytes_per_s"], 0);
+  // The kernel's count proves that reads are direct where the result says so.
+  if (result["direct_io"] && result.contains("storage_bytes_read")) {
+    EXPECT_GE(result["storage_bytes_read"], bytes);
+  }
+  EXPECT_TRUE(std::filesystem::is_empty(scratch.path()));
+}
+
+TEST(Runner, RefusesToProbeWhatCannotHoldTheFile) {
+  const std::string own = "version=" + version();
+  expect_refused({"probe", own.c_str()}, "usage", {"folder"});
+  expect_refused({"probe", own.c_str(), "folder=nowhere"}, "not_found", {"nowhere"});
+  expect_refused({"probe", own.c_str(), "folder=.", "size=1000"}, "usage", {"size=1000"});
+  expect_refused({"probe", own.c_str(), "folder=/dev", "size=68719476736"}, "io", {"MiB free", "smaller size"});
 }
 
 TEST(Settings, SurviveARoundTrip) {

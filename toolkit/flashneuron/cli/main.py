@@ -18,6 +18,7 @@ COMMANDS = {
     "synth": "synth",
     "inspect": "inspect",
     "emulator": "emulator",
+    "probe": "probe",
     "push": "push",
     "run": "run",
     "eval": "eval",

@@ -20,8 +20,13 @@ _CHUNK = 4 * 1024 * 1024
 _STDERR_KEPT = 64 * 1024
 
 
+def cache_folder() -> Path:
+    """What flashneuron keeps for this user and could make again."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "flashneuron"
+
+
 def default_root() -> Path:
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "flashneuron" / "host-device"
+    return cache_folder() / "host-device"
 
 
 class HostDevice:

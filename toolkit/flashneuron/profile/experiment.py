@@ -134,7 +134,7 @@ def _file_name(session: Session, device: Mapping[str, Any], point: Point, worklo
         "package": session.package_ref().sha256,
         "device": device,
         "versions": session.versions(),
-        "settings": point.settings.asked(),
+        "settings": session.tuned(point.settings).asked(),
         "step": point.ladder_step,
         "workload": workload.model_dump(),
     }

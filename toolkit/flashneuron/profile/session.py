@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Protocol, TypeVar
 
 from pydantic import BaseModel, ValidationError
@@ -16,6 +16,7 @@ from flashneuron.device.info import conditions
 from flashneuron.device.sync import push_package, push_runner
 from flashneuron.errors import FlashneuronError
 from flashneuron.package.manifest import MANIFEST, Package
+from flashneuron.profile.flash_curve import FlashCurve, find_curve, tune
 from flashneuron.profile.run_file import Budget, PackageRef, Prefill, Ready, Result, TokenCounters
 from flashneuron.profile.settings import RunSettings
 from flashneuron.progress import Progress
@@ -58,6 +59,7 @@ class Session:
     place: Mapping[str, str]  # the runner's keys that say where the package lies
     conditions: Callable[[], dict[str, Any]]  # of the device, now
     close: Callable[[], None]
+    curve: FlashCurve | None = None  # of the device, if it was probed
 
     def __enter__(self) -> Session:
         return self
@@ -109,6 +111,17 @@ class Session:
             raise FlashneuronError(f"the runner scored {found['tokens']} of {expected} tokens; report this defect")
         return Scores(**found)
 
+    def tuned(self, settings: RunSettings) -> RunSettings:
+        """With what the flash curve says of reads, where the settings leave that open."""
+        if self.curve is None or not self.curve.of_flash:
+            return settings
+        manifest = self.package.manifest
+        variants = manifest.ffn.variants
+        variant = next((v for v in variants if v.layout == settings.layout), variants[0])
+        part = next(iter(variant.layers[0].parts(variant.layout)))
+        found = asdict(tune(self.curve.points, manifest.geometry(variant, part).record_bytes))
+        return replace(settings, **{name: value for name, value in found.items() if getattr(settings, name) is None})
+
     def package_ref(self) -> PackageRef:
         manifest = self.package.manifest
         return PackageRef(
@@ -125,7 +138,7 @@ class Session:
         self, verb: str, settings: RunSettings, sequences: Sequence[Sequence[int]] = ()
     ) -> Generator[dict[str, Any]]:
         stdin = "".join(" ".join(map(str, ids)) + "\n" for ids in sequences).encode()
-        yield from self.runner.events(verb, {**self.place, **settings.to_keys()}, stdin)
+        yield from self.runner.events(verb, {**self.place, **self.tuned(settings).to_keys()}, stdin)
 
 
 def open_session(package: Package, device_spec: str | None, progress: Progress) -> Session:
@@ -134,11 +147,12 @@ def open_session(package: Package, device_spec: str | None, progress: Progress) 
     try:
         runner = push_runner(device, progress)
         pushed = push_package(device, package.folder, progress, runner)
+        curve = find_curve(conditions(device))
     except BaseException:
         device.close()
         raise
     place = {"package": str(pushed.folder)} | ({"store": str(pushed.store)} if pushed.store else {})
-    return Session(package, device.name, runner, place, lambda: conditions(device), device.close)
+    return Session(package, device.name, runner, place, lambda: conditions(device), device.close, curve)
 
 
 def _one(events: Iterator[dict[str, Any]], name: str, record: type[_R]) -> _R:

@@ -50,6 +50,11 @@ class Decode:
     def compute_us(self) -> float:
         return sum(self.parts_us[name] for name in COMPUTE)
 
+    @property
+    def amplification(self) -> float | None:
+        """Bytes read over bytes wanted: blocks are wider than records, and gaps are read across. None without reads."""
+        return self.bytes_read / self.bytes_wanted if self.bytes_wanted else None
+
 
 @dataclass(frozen=True)
 class Point:

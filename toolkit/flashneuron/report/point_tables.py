@@ -41,6 +41,7 @@ def budget_rows(points: Sequence[Point]) -> Table:
                 f"{cost.tokens_per_s:.1f}",
                 quartiles(cost.latency_us),
                 format_bytes(cost.bytes_read),
+                "–" if cost.amplification is None else f"{cost.amplification:.2f}",
                 f"{cost.requests:.1f}",
                 "–" if cost.hit_rate is None else f"{cost.hit_rate:.1%}",
                 milliseconds(cost.parts_us["stall"]),
@@ -55,10 +56,12 @@ def budget_rows(points: Sequence[Point]) -> Table:
         "tokens/s",
         "ms/token",
         "read/token",
+        "÷ wanted",
         "reads/token",
     )
     note = (
         "ms/token: median [quartiles] of decoded tokens over all runs; the other columns are means, peak RSS a maximum."
+        " ÷ wanted: bytes read over the records' bytes (reads are whole blocks, and cross gaps where that pays)."
     )
     return Table((*headings, "hits", "stall ms", "runs × tokens"), rows, note)
 

@@ -29,7 +29,8 @@ def generation_line(made: Generation, place: str) -> str:
         f"prompt {made.prefill.tokens} in {made.prefill.wall_us / 1e3:.0f} ms",
     ]
     if measured:
-        words += [f"{measured.tokens_per_s:.1f} tokens/s", f"{format_bytes(measured.bytes_read)} read per token"]
+        wider = f" ({measured.amplification:.2f} × what was wanted)" if measured.amplification else ""
+        words += [f"{measured.tokens_per_s:.1f} tokens/s", f"{format_bytes(measured.bytes_read)} read per token{wider}"]
         words += [] if measured.hit_rate is None else [f"hits {measured.hit_rate:.1%}"]
         words.append(f"stall {measured.parts_us['stall'] / 1e3:.2f} ms per token")
     budget = format_bytes(memory.ram_bytes) if memory.ram_bytes else "no limit (all resident)"
