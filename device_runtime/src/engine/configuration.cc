@@ -1,6 +1,7 @@
 #include "engine/configuration.h"
 
 #include <algorithm>
+#include <array>
 #include <thread>
 #include <utility>
 
@@ -33,16 +34,29 @@ const PredictorFacts* find_lowrank(const Manifest& manifest) {
   return nullptr;
 }
 
+// Naive streams every round in index order, which only order none gives in few large reads.
 Status choose_variant(Configuration& chosen) {
+  Options& options = chosen.options;
   const std::vector<FfnVariant>& variants = chosen.manifest().ffn.variants;
-  for (chosen.variant = 0; chosen.variant < variants.size(); ++chosen.variant) {
-    if (!chosen.options.layout || variants[chosen.variant].layout == *chosen.options.layout) {
-      chosen.options.layout = variants[chosen.variant].layout;
-      return {};
+  if (!options.layout) options.layout = variants.front().layout;
+  const bool naive = options.residency == Residency::kNaive;
+  const std::array preferred = {naive ? Order::kNone : Order::kCoactivation,
+                                naive ? Order::kCoactivation : Order::kNone};
+  for (const Order order : preferred) {
+    if (options.order.value_or(order) != order) continue;
+    for (chosen.variant = 0; chosen.variant < variants.size(); ++chosen.variant) {
+      if (variants[chosen.variant].layout == *options.layout && variants[chosen.variant].order == order) {
+        options.order = order;
+        if (naive && order != Order::kNone) {
+          chosen.warnings.emplace_back("naive reads neurons one by one in this order; export with --order none too");
+        }
+        return {};
+      }
     }
   }
   return {StatusCode::kUnsupported,
-          "the package does not have the layout that was asked for; export it with --layout bundled,split"};
+          "the package does not have the layout and order that were asked for; export it with --layout bundled,split "
+          "--order none,coactivation"};
 }
 
 Status choose_attention(Configuration& chosen) {
@@ -130,7 +144,7 @@ FixedRoles fixed_roles(const Configuration& chosen) {
   const uint64_t accumulator = sizeof(float) * chunk * (2 * uint64_t{model.hidden_size} + FfnStage::kMaxRows) +
                                sizeof(NeuronRow) * uint64_t{model.ffn_size};
   // Row maps and last uses of every neuron, and the logits.
-  const uint64_t maps = uint64_t{model.layers} * model.ffn_size * 16 + sizeof(float) * model.vocab_size;
+  const uint64_t maps = uint64_t{model.layers} * model.ffn_size * 24 + sizeof(float) * model.vocab_size;
   fixed.staging = static_cast<int64_t>(chosen.staging_bytes + biases + scales + accumulator + maps +
                                        Decoder::buffer_bytes(model, chunk));
   return fixed;

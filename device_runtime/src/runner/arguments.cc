@@ -78,6 +78,7 @@ const Names<PredictorKind> kPredictors = {
     {"none", PredictorKind::kNone}, {"lowrank", PredictorKind::kLowRank}, {"oracle", PredictorKind::kOracle}};
 const Names<Layout> kLayouts = {{"bundled", Layout::kBundled}, {"split", Layout::kSplit}};
 const Names<bool> kSwitch = {{"on", true}, {"off", false}};
+const Names<Order> kOrders = {{"none", Order::kNone}, {"coactivation", Order::kCoactivation}};
 const Names<KvType> kKvTypes = {{"fp32", KvType::kFp32}, {"fp16", KvType::kFp16}};
 
 template <typename Enum, typename Out>
@@ -139,9 +140,7 @@ Result<Options> parse_options(const Keys& keys) {
         read_number<uint32_t>(keys, "window", 1, 1u << 20, "auto or a number of tokens from 1", options.window));
   }
   FN_RETURN_IF_ERROR(read_name(keys, "layout", kLayouts, options.layout));
-  if (const auto found = keys.find("order"); found != keys.end() && found->second != "none") {
-    return refuse("order", found->second, "none");
-  }
+  FN_RETURN_IF_ERROR(read_name(keys, "order", kOrders, options.order));
   FN_RETURN_IF_ERROR(read_name(keys, "kv", kKvTypes, options.kv));
   if (const auto found = keys.find("backend"); found != keys.end()) {
     if (found->second != "auto" && found->second != "xnnpack") return refuse("backend", found->second, "auto, xnnpack");
@@ -183,7 +182,7 @@ Keys settings_of(const Options& options) {
   if (options.predictor) keys["predictor"] = name_of(kPredictors, *options.predictor);
   keys["window"] = options.window ? std::to_string(*options.window) : "auto";
   if (options.layout) keys["layout"] = name_of(kLayouts, *options.layout);
-  keys["order"] = "none";
+  if (options.order) keys["order"] = name_of(kOrders, *options.order);
   keys["kv"] = name_of(kKvTypes, options.kv);
   keys["backend"] = options.backend;
   keys["threads"] = std::to_string(options.threads);

@@ -84,7 +84,7 @@ TEST(Runner, RefusesValuesByNameAndRange) {
   refused("residency=all", {"naive, hybrid, cached"});
   refused("predictor=best", {"none, lowrank, oracle"});
   refused("layout=flat", {"bundled, split"});
-  refused("order=coactivation", {"none"});
+  refused("order=random", {"none, coactivation"});
   refused("kv=int8", {"fp32, fp16"});
   refused("backend=gpu", {"auto, xnnpack"});
   refused("temperature=nan", {"temperature"});
