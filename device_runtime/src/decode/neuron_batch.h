@@ -19,7 +19,8 @@ class NeuronBatch {
   NeuronBatch(const NeuronFiles& files, ReadBatch& reads) : files_(&files), reads_(&reads) {}
 
   // Starts reading as many of `neurons` (not empty; ascending if find() will be asked), from the first on, as fit, and
-  // returns how many. What the batch held before is forgotten. Errors: kIo (of a read for what it held before), kInternal (not one fits).
+  // returns how many. What the batch held before is forgotten. Errors: kIo (of a read for what it held before),
+  // kInternal (not one fits).
   Result<size_t> start(uint32_t layer, std::span<const uint32_t> neurons, Counters& counters);
   // Forgets what it holds; reads in flight go on unseen.
   void clear() { neurons_.clear(); }

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cmath>
 #include <thread>
 #include <utility>
 
@@ -11,8 +12,10 @@
 #include "decode/decoder.h"
 #include "decode/ffn_stage.h"
 #include "decode/read_batch.h"
+#include "engine/hot_set.h"
 #include "engine/memory_budget.h"
 #include "package/ffn_shard.h"
+#include "package/neuron_lists.h"
 #include "package/package_check.h"
 #include "telemetry/process_memory.h"
 
@@ -150,7 +153,43 @@ FixedRoles fixed_roles(const Configuration& chosen) {
   return fixed;
 }
 
-void place_neurons(Configuration& chosen) {
+// Gives each layer its rows: by frequencies, which also choose the hot set, else by what the predictor selects.
+Status share_neurons(Configuration& chosen, uint64_t rows) {
+  const Manifest& manifest = chosen.manifest();
+  const uint32_t layers = manifest.model.layers;
+  const bool keeps_misses =
+      chosen.options.residency == Residency::kCached && *chosen.options.predictor != PredictorKind::kNone;
+  if (keeps_misses && !manifest.ffn.frequency.empty()) {
+    std::vector<std::vector<float>> frequency(layers);
+    for (uint32_t layer = 0; layer < layers; ++layer) {
+      FN_ASSIGN_OR_RETURN(frequency[layer], read_frequency(chosen.package, layer));
+    }
+    NeuronShares shares = share_by_frequency(frequency, rows, chosen.options.hot);
+    chosen.capacity_rows = std::move(shares.capacity_rows);
+    chosen.pinned = std::move(shares.pinned);
+    uint64_t pinned = 0;
+    for (const std::vector<uint32_t>& layer : chosen.pinned) pinned += layer.size();
+    // Two decimals: what is printed can be asked for again.
+    chosen.options.hot =
+        rows == 0 ? 0 : std::round(100.0 * static_cast<double>(pinned) / static_cast<double>(rows)) / 100;
+    return {};
+  }
+  if (chosen.options.hot.value_or(0) > 0) {
+    chosen.warnings.emplace_back(keeps_misses ? "hot is off: the package has no frequencies; export it again"
+                                              : "hot is off: only residency cached with a predictor has a hot set");
+  }
+  chosen.options.hot = 0;
+  std::vector<double> activity(layers, 1.0);
+  const PredictorFacts* lowrank = find_lowrank(manifest);
+  if (keeps_misses && lowrank) {
+    for (uint32_t layer = 0; layer < layers; ++layer) activity[layer] = lowrank->layers[layer].density;
+    if (*std::max_element(activity.begin(), activity.end()) <= 0) activity.assign(layers, 1.0);
+  }
+  chosen.capacity_rows = share_rows(rows, manifest.model.ffn_size, activity);
+  return {};
+}
+
+Status place_neurons(Configuration& chosen) {
   const Manifest& manifest = chosen.manifest();
   const ModelFacts& model = manifest.model;
   const uint64_t row = FfnStage::cache_row_bytes(model.hidden_size, manifest.ffn.dtype);
@@ -170,29 +209,26 @@ void place_neurons(Configuration& chosen) {
                            .embedding_wanted = chosen.options.residency == Residency::kCached};
   chosen.budget = split_budget(fixed, rest, chosen.options.ram_bytes);
 
-  std::vector<double> activity(model.layers, 1.0);
-  const PredictorFacts* lowrank = find_lowrank(manifest);
-  if (chosen.options.residency == Residency::kCached && *chosen.options.predictor != PredictorKind::kNone && lowrank) {
-    for (uint32_t layer = 0; layer < model.layers; ++layer) activity[layer] = lowrank->layers[layer].density;
-    if (*std::max_element(activity.begin(), activity.end()) <= 0) activity.assign(model.layers, 1.0);
-  }
-  chosen.capacity_rows =
-      share_rows(static_cast<uint64_t>(role_bytes(chosen.budget, "neurons")) / row, model.ffn_size, activity);
+  return share_neurons(chosen, static_cast<uint64_t>(role_bytes(chosen.budget, "neurons")) / row);
 }
 
 }  // namespace
 
 Result<Configuration> configure(const Options& options) {
   FN_ASSIGN_OR_RETURN(Package package, Package::open(options.package, options.store));
-  Configuration chosen{
-      .options = options, .package = std::move(package), .budget = {}, .capacity_rows = {}, .warnings = {}};
+  Configuration chosen{.options = options,
+                       .package = std::move(package),
+                       .budget = {},
+                       .capacity_rows = {},
+                       .pinned = {},
+                       .warnings = {}};
   FN_RETURN_IF_ERROR(check_package(chosen.package));
   FN_RETURN_IF_ERROR(choose_variant(chosen));
   FN_RETURN_IF_ERROR(choose_attention(chosen));
   FN_RETURN_IF_ERROR(choose_predictor(chosen));
   FN_RETURN_IF_ERROR(choose_numbers(chosen));
   chosen.staging_bytes = choose_staging(chosen);
-  place_neurons(chosen);
+  FN_RETURN_IF_ERROR(place_neurons(chosen));
   return chosen;
 }
 
