@@ -1,4 +1,4 @@
-"""One number per neuron of a layer: places on flash and frequencies. Bytes: FORMAT.md, "layer_LLL.places"."""
+"""One number per neuron of a layer: places on flash and frequencies. Bytes: FORMAT.md, "Places"."""
 
 from __future__ import annotations
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Any
 
 from flashneuron.errors import InputError
 from flashneuron.export.texts import Ids
+from flashneuron.export.usage import predicted_selections
 from flashneuron.model.families import opt
 from flashneuron.model.spec import ModelSpec
 from flashneuron.package.atomic import atomic_write
@@ -20,7 +22,7 @@ from flashneuron.predictor.settings import LayerRow, PredictorSettings, Predicto
 from flashneuron.progress import Progress
 from flashneuron.synth.measure import BENCHMARK_TOKENS, calibration_ids, measure, random_ids
 from flashneuron.synth.shapes import Shape
-from flashneuron.synth.statistics import PUBLISHED, Sparsity
+from flashneuron.synth.statistics import PUBLISHED, Selections, Sparsity
 from flashneuron.synth.tokenizer import make_tokenizer
 from flashneuron.synth.weights import SyntheticWeights
 
@@ -86,6 +88,11 @@ class SyntheticSource:
         return PredictorTable(
             settings=settings, train_tokens=0, tuning_tokens=0, layers=rows, dense=None, predicted=None
         )
+
+    def selections(self, folder: Path) -> Iterator[Selections] | None:
+        if not self._with_predictors:
+            return None
+        return predicted_selections(self.model.spec, self.model.weights, self.sequences(), folder, folder)
 
     def statistics(self) -> dict[str, Any]:
         assert self._reached is not None  # predictors() comes before
