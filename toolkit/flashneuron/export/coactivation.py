@@ -24,7 +24,7 @@ Array = np.ndarray[Any, Any]
 
 WINDOW = 4  # tokens whose selections are taken to be cached
 NEIGHBOURS = 24
-MAX_PAIRS = 2**28  # of new neurons in one token, summed over the tokens that are looked at: bounds the time
+MAX_PAIRS = 2**27  # of new neurons in one token, summed over the tokens that are looked at: bounds the time
 BLOCK_CELLS = 2**24  # of the product at a time: bounds the memory
 CHUNK = 4096  # pairs that are sifted at once
 
