@@ -21,6 +21,7 @@ from flashneuron.package.ffn_file import (
     write_shard,
 )
 from flashneuron.package.layout import DType, numpy_dtype
+from flashneuron.package.neuron_lists import inverse, read_frequency, read_places, write_frequency, write_places
 from flashneuron.package.predictor_file import LowRankPredictor, predictor_bytes, read_predictor, write_predictor
 
 dtypes = st.sampled_from(["fp32", "fp16"])
@@ -108,4 +109,27 @@ def test_values_beyond_fp16_are_refused(tmp_path: Path) -> None:
     big = LowRankPredictor(0, np.zeros(2, np.float32), np.full((1, 2), 1e6, np.float32), np.zeros((2, 1), np.float32))
     with pytest.raises(ValueError, match="fp16 cannot hold"):
         write_predictor(tmp_path / "p", big, "fp16")
+    assert list(tmp_path.iterdir()) == []
+
+
+@settings(max_examples=60, deadline=None)
+@given(ffn=sizes, seed=st.integers(0, 99))
+def test_neuron_lists_read_back(ffn: int, seed: int) -> None:
+    random = np.random.default_rng(seed)
+    places, frequency = random.permutation(ffn), random.random(ffn)
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "list"
+        write_places(path, places)
+        assert path.stat().st_size == 4 * ffn
+        assert np.array_equal(read_places(path), places)
+        write_frequency(path, frequency)
+        assert np.array_equal(read_frequency(path), frequency.astype(np.float32))
+    assert np.array_equal(places[inverse(places)], np.arange(ffn))
+
+
+def test_lists_that_are_none_are_not_written(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="permutation"):
+        write_places(tmp_path / "p", np.array([0, 2]))
+    with pytest.raises(ValueError, match="shares"):
+        write_frequency(tmp_path / "p", np.array([0.5, np.nan]))
     assert list(tmp_path.iterdir()) == []

@@ -33,8 +33,10 @@ def test_inspect_json() -> None:
     assert result.exit_code == 0
     data = json.loads(result.stdout)
     assert data["model"]["hidden_size"] == 32
-    assert data["bytes_by_role"]["ffn"] == 2 * (3 * 2 * 16384 + 96 * (128 + 64 + 64))
-    assert [variant["layout"] for variant in data["ffn"]["variants"]] == ["bundled", "split"]
+    assert data["bytes_by_role"]["ffn"] == 2 * (4 * 2 * 16384 + 96 * (2 * 128 + 64 + 64))
+    variants = [(variant["layout"], variant["order"]) for variant in data["ffn"]["variants"]]
+    assert variants == [("bundled", "none"), ("split", "none"), ("bundled", "coactivation")]
+    assert 0 < data["ffn"]["frequency"]["neurons_of_half"] < 0.5
 
 
 def with_statistics(folder: Path, predictor: object) -> Package:
@@ -90,6 +92,7 @@ def test_inspect_needs_no_torch() -> None:
         (["--recall", "1.5"], "--recall 1.5"),
         (["--rank", "0"], "--rank 0"),
         (["--layout", "bundled,spiral"], "--layout"),
+        (["--order", "none,random"], "--order"),
         (["--max-chunk", "1"], "--max-chunk 1"),
         (["--dtype", "int3"], "--dtype"),
         ([], "is not a folder"),

@@ -9,15 +9,19 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import tiny_opt
 
+from flashneuron.cli.package_summary import describe, render
 from flashneuron.errors import FlashneuronError, InputError
 from flashneuron.export import disk, pipeline
 from flashneuron.export.pipeline import export_model
 from flashneuron.export.recipe import ExportRecipe
 from flashneuron.model.folder import open_model
+from flashneuron.package.ffn_file import FfnShard
 from flashneuron.package.manifest import Package
+from flashneuron.package.neuron_lists import read_frequency, read_places
 from flashneuron.package.verify import verify
 from flashneuron.progress import SilentProgress
 
@@ -59,23 +63,42 @@ def contents(folder: Path) -> dict[str, bytes]:
 
 def test_a_whole_export_verifies(model: Path, tmp_path: Path) -> None:
     """With real attention programs and trained predictors."""
-    recipe = ExportRecipe(layouts=("bundled", "split"), rank=4)
+    recipe = ExportRecipe(layouts=("bundled", "split"), orders=("none", "coactivation"), rank=4)
     export(model, tmp_path / "p", recipe)
     package = verify(tmp_path / "p")
     assert list(tmp_path.iterdir()) == [tmp_path / "p"]
     manifest = package.manifest
-    assert [variant.layout for variant in manifest.ffn.variants] == ["bundled", "split"]
+    found = [(variant.layout, variant.order) for variant in manifest.ffn.variants]
+    assert found == [(layout, order) for layout in recipe.layouts for order in recipe.orders]
+    assert_the_same_neurons(package)
+    frequencies = [read_frequency(package.path_of(name)) for name in manifest.ffn.frequency or ()]
+    assert len(frequencies) == 2
+    assert all(0 < frequency.mean() < 1 for frequency in frequencies)
     assert [layer.rank for layer in manifest.predictors[0].layers] == [4, 4]
     assert all(0 < layer.density <= 1 for layer in manifest.predictors[0].layers)
     assert (manifest.model.prompt_prefix_ids, manifest.attention[0].max_chunk) == ((2,), 40)
     assert package.read("attention/xnnpack/layer_001.pte")[4:8] == b"ET12"
     statistics = json.loads(package.read("statistics.json"))
     assert len(statistics["predictor"]["layers"]) == 2
+    assert all(row["run_length_after"] >= 1 for row in statistics["order"]["layers"])
+    assert "by co-activation" in render(describe(package))
+
+
+def assert_the_same_neurons(package: Package) -> None:
+    """A permuted variant holds each neuron at its place."""
+    variants = package.manifest.ffn.variants
+    for plain, permuted in zip(variants[::2], variants[1::2], strict=True):
+        for layer, name in enumerate(permuted.places or ()):
+            parts = (variant.layers[layer].parts(variant.layout).values() for variant in (plain, permuted))
+            for names in zip(*parts, strict=True):
+                before, after = ([FfnShard.open(package.path_of(n)).records() for n in shards] for shards in names)
+                places = read_places(package.path_of(name))
+                assert np.array_equal(np.concatenate(after)[places], np.concatenate(before))
 
 
 @pytest.mark.usefixtures("without_lowering")
 class TestInterruption:
-    STEPS = ("write_embedding", "write_ffn", "export_attention", "write_golden", "write_statistics", "file_entry")
+    STEPS = ("write_embedding", "export_attention", "write_ffn", "write_golden", "write_statistics", "file_entry")
 
     @pytest.mark.parametrize("step", STEPS)
     def test_it_goes_on_where_it_was(
@@ -89,7 +112,7 @@ class TestInterruption:
         assert [path.name for path in tmp_path.iterdir() if path.name != "whole"] == ["p.partial"]
         assert not (tmp_path / "p.partial" / "manifest.json").exists()
         kept = {path: path.stat().st_mtime_ns for path in (tmp_path / "p.partial").rglob("*.ffn")}
-        assert bool(kept) == (step not in self.STEPS[:2])
+        assert bool(kept) == (step not in self.STEPS[:3])
         export(model, tmp_path / "p")
         assert contents(tmp_path / "p") == contents(tmp_path / "whole")
         for path, written in kept.items():
@@ -154,6 +177,7 @@ def test_refusals_leave_nothing(model: Path, tmp_path: Path, monkeypatch: pytest
 
     refuse("is not a folder", source=tmp_path / "nowhere")
     refuse("nothing.txt cannot be read", ExportRecipe(texts=(tmp_path / "nothing.txt",)))
+    refuse("--order coactivation needs predictors", ExportRecipe(predictor="none", orders=("coactivation",)))
     refuse("--rank 33 is over the model's width 32", ExportRecipe(rank=33))
     (tmp_path / "latin1.txt").write_bytes(b"\xe9" * 9000)
     refuse("is not UTF-8", ExportRecipe(texts=(tmp_path / "latin1.txt",)))

@@ -11,6 +11,7 @@ namespace flashneuron {
 enum class Residency { kNaive, kHybrid, kCached };
 enum class PredictorKind { kNone, kLowRank, kOracle };
 enum class Layout { kBundled, kSplit };
+enum class Order { kNone, kCoactivation };
 enum class KvType { kFp32, kFp16 };
 
 struct Options {
@@ -21,6 +22,8 @@ struct Options {
   std::optional<PredictorKind> predictor;  // absent: low-rank if the package has one
   std::optional<uint32_t> window;          // tokens, from 1; absent: as many as the budget holds
   std::optional<Layout> layout;            // absent: the package's first
+  std::optional<Order> order;              // absent: co-activation if the package has it, but for naive
+  std::optional<double> hot;               // share of the neuron budget that is pinned, 0 to 1; absent: chosen
   KvType kv = KvType::kFp16;
   std::string backend = "auto";
   int threads = 0;  // 0: cores, at most 4

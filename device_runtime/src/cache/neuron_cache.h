@@ -1,10 +1,8 @@
-// The neuron cache of one layer: one preallocated matrix of rows, grown and shrunk at its end.
+// The neuron cache of one layer: one preallocated matrix of rows.
 #pragma once
 
 #include <cstddef>
 #include <cstdint>
-#include <optional>
-#include <span>
 #include <vector>
 
 #include "core/aligned_buffer.h"
@@ -18,23 +16,28 @@ class NeuronCache {
   // `row_bytes` is a multiple of 64. Errors: kOutOfMemory.
   static Result<NeuronCache> create(uint32_t neuron_count, uint32_t capacity_rows, uint32_t row_bytes);
 
-  uint32_t size() const { return static_cast<uint32_t>(row_to_neuron_.size()); }
+  uint32_t size() const { return used_ - static_cast<uint32_t>(free_.size()); }
   uint32_t capacity() const { return capacity_; }
-  // The row's bytes, or nullptr if the neuron is not cached. Valid until the next evict().
-  const std::byte* find(uint32_t neuron) const;
-  // A new row at the end for a neuron that is not cached. Precondition: size() < capacity().
-  std::byte* append(uint32_t neuron);
-  // Removes a cached neuron: the last row is copied over it. O(row_bytes).
+  bool contains(uint32_t neuron) const { return neuron_to_row_[neuron] != kAbsent; }
+  // The row's bytes, or nullptr if the neuron is not cached. Valid as long as the neuron stays.
+  const std::byte* find(uint32_t neuron) const {
+    const uint32_t row = neuron_to_row_[neuron];
+    return row == kAbsent ? nullptr : matrix_.data() + size_t{row} * row_bytes_;
+  }
+  // A row for a neuron that is not cached, to be filled by the caller. Precondition: size() < capacity().
+  std::byte* insert(uint32_t neuron);
+  // Frees the row of a cached neuron.
   void evict(uint32_t neuron);
-  std::span<const uint32_t> neurons() const { return row_to_neuron_; }
-  void clear();
+  // Evicts all but the first `rows` insertions. Precondition: none of those was evicted since.
+  void shrink_to(uint32_t rows);
 
  private:
   static constexpr uint32_t kAbsent = UINT32_MAX;
   uint32_t capacity_ = 0;
   uint32_t row_bytes_ = 0;
+  uint32_t used_ = 0;  // rows that were ever taken since the last shrink_to()
   AlignedBuffer matrix_;
-  std::vector<uint32_t> row_to_neuron_;
+  std::vector<uint32_t> free_;  // rows below used_ without a neuron
   std::vector<uint32_t> neuron_to_row_;
 };
 

@@ -1,69 +1,111 @@
 // Time is counted in tokens: touch() is token 1, 2, …; a neuron's last use is the last token that selected it.
 //
-// At token t with window k a neuron is in one of four states:
+// At token t with window k a neuron is pinned for good, or in one of four states:
 //   current   last use = t                 never evicted
 //   in window t - k < last use < t         evicted only when the room is needed
 //   expired   0 < last use <= t - k        evicted now, even when there is room: its bytes buy more elsewhere
-//   unused    never selected               treated as expired
+//   unused    admitted, never selected     treated as expired
 // touch() makes the selected neurons current and all others one token older. Without a window nothing expires: expired
 // and unused neurons count as in window, and the policy is least recently used.
 //
-// Who goes first is a total order that depends on the selections alone: last use ascending, then index ascending.
-// So the policy without a window is a stack algorithm: as long as a token's selection fits, a larger cache holds
-// everything that a smaller one does, and never misses more. With a window the cached neurons are a subset of the
-// union of the last k selections, and equal to it if the capacity suffices.
+// Who goes first is a total order: unused by admission, then last use ascending, then index ascending. So the policy
+// without a window is a stack algorithm: as long as a token's selection fits, a larger cache holds everything that a
+// smaller one does, and never misses more. With a window the cached neurons are a subset of the union of the last k
+// selections, and equal to it if the capacity suffices.
+//
+// Selected neurons are linked into a ring in that order: touch() moves a neuron to the newest end, and ascending
+// selections keep ties ordered. Whatever leaves the ring leaves at the oldest end, so that a token costs what it
+// selects and evicts, not what is cached. A neuron stays linked while it is not cached (its token found no room for
+// it), until evictions() meets it. The union is counted from its changes: a token enters, the token k before it leaves,
+// and a neuron counts at its last use.
 #include "cache/window_policy.h"
 
 #include <algorithm>
-#include <iterator>
-#include <utility>
+#include <cassert>
 
 namespace flashneuron {
 
 WindowPolicy::WindowPolicy(uint32_t neuron_count, std::optional<uint32_t> window)
-    : window_(window), last_used_(neuron_count, 0) {}
+    : neurons_(neuron_count), window_(window), uses_(size_t{neuron_count} + 1) {
+  reset();
+}
+
+void WindowPolicy::pin(uint32_t neuron) {
+  assert(now_ == 0);
+  uses_[neuron].newer = kPinned;
+}
 
 void WindowPolicy::touch(std::span<const uint32_t> selected) {
   ++now_;
-  for (const uint32_t neuron : selected) last_used_[neuron] = now_;
-}
-
-bool WindowPolicy::in_window(uint32_t neuron) const {
-  const uint64_t last = last_used_[neuron];
-  return last != 0 && (!window_ || last + *window_ > now_);
-}
-
-std::vector<uint32_t> WindowPolicy::evictions(std::span<const uint32_t> cached, uint32_t capacity,
-                                              uint32_t room) const {
-  std::vector<std::pair<uint64_t, uint32_t>> candidates;  // last use, neuron: all that may go
-  size_t expired = 0;                                     // of them, those that must
-  for (const uint32_t neuron : cached) {
-    if (now_ != 0 && last_used_[neuron] == now_) continue;
-    candidates.emplace_back(last_used_[neuron], neuron);
-    if (window_ && !in_window(neuron)) ++expired;
+  if (window_) {
+    if (last_uses_.size() == *window_) {
+      union_ -= last_uses_.front();
+      last_uses_.pop_front();
+    }
+    last_uses_.push_back(0);
   }
-  const uint64_t rows = uint64_t{room} + cached.size();
-  const uint64_t excess = rows > capacity ? rows - capacity : 0;
-  const size_t count = std::min<uint64_t>(candidates.size(), std::max<uint64_t>(expired, excess));
-  // Expired neurons are the oldest, so the first `count` hold them all.
-  const auto end = candidates.begin() + static_cast<std::ptrdiff_t>(count);
-  std::nth_element(candidates.begin(), end, candidates.end());
-  std::sort(candidates.begin(), end);
-  std::vector<uint32_t> neurons;
-  neurons.reserve(count);
-  std::transform(candidates.begin(), end, std::back_inserter(neurons), [](const auto& each) { return each.second; });
-  return neurons;
+  Use& anchor = uses_[neurons_];
+  for (const uint32_t neuron : selected) {
+    Use& use = uses_[neuron];
+    count(use.last);
+    use.last = now_;
+    if (use.newer == kPinned) continue;
+    if (use.newer != kUnlinked) unlink(neuron);
+    use.older = anchor.older;
+    use.newer = neurons_;
+    uses_[anchor.older].newer = neuron;
+    anchor.older = neuron;
+  }
 }
 
-uint32_t WindowPolicy::union_size() const {
-  uint32_t count = 0;
-  for (uint32_t neuron = 0; neuron < last_used_.size(); ++neuron) count += in_window(neuron) ? 1 : 0;
-  return count;
+// A neuron whose last use was `last_use` is selected by this token.
+void WindowPolicy::count(uint32_t last_use) {
+  const bool counted = in_window(last_use);
+  union_ += counted ? 0 : 1;
+  if (!window_) return;
+  if (counted) --last_uses_[last_uses_.size() - 1 - (now_ - last_use)];
+  ++last_uses_.back();
+}
+
+void WindowPolicy::unlink(uint32_t neuron) {
+  Use& use = uses_[neuron];
+  uses_[use.older].newer = use.newer;
+  uses_[use.newer].older = use.older;
+  use.older = use.newer = kUnlinked;
+}
+
+void WindowPolicy::admit(uint32_t neuron) {
+  if (uses_[neuron].newer == kUnlinked) unused_.push_back(neuron);
+}
+
+std::vector<uint32_t> WindowPolicy::evictions(const NeuronCache& cache, uint32_t room) {
+  const uint64_t rows = uint64_t{room} + cache.size();
+  const uint64_t excess = rows > cache.capacity() ? rows - cache.capacity() : 0;
+  std::vector<uint32_t> evicted;
+  while (!unused_.empty() && (window_ || evicted.size() < excess)) {
+    const uint32_t neuron = unused_.front();
+    unused_.pop_front();
+    if (uses_[neuron].newer == kUnlinked && cache.contains(neuron)) evicted.push_back(neuron);
+  }
+  for (;;) {
+    const uint32_t oldest = uses_[neurons_].newer;
+    if (oldest == neurons_ || uses_[oldest].last == now_) break;
+    if (cache.contains(oldest)) {
+      if (evicted.size() >= excess && in_window(uses_[oldest].last)) break;
+      evicted.push_back(oldest);
+    }
+    unlink(oldest);
+  }
+  return evicted;
 }
 
 void WindowPolicy::reset() {
   now_ = 0;
-  std::fill(last_used_.begin(), last_used_.end(), 0);
+  union_ = 0;
+  last_uses_.clear();
+  unused_.clear();
+  for (Use& use : uses_) use = {.newer = use.newer == kPinned ? kPinned : kUnlinked};
+  uses_[neurons_].older = uses_[neurons_].newer = neurons_;
 }
 
 }  // namespace flashneuron

@@ -1,11 +1,14 @@
 // Which neurons stay: those of the last k tokens (LLM in a flash, section 3.1), or as many tokens as the capacity
-// holds.
+// holds; and pinned ones always.
 #pragma once
 
 #include <cstdint>
+#include <deque>
 #include <optional>
 #include <span>
 #include <vector>
+
+#include "cache/neuron_cache.h"
 
 namespace flashneuron {
 
@@ -14,22 +17,41 @@ class WindowPolicy {
   // `window` in tokens, from 1; absent: nothing is evicted before its room is needed.
   WindowPolicy(uint32_t neuron_count, std::optional<uint32_t> window);
 
-  // A token selected these neurons (ascending). Call once a token, before evictions() of that token.
+  // The neuron is never evicted from now on. Precondition: no token was seen.
+  void pin(uint32_t neuron);
+  // A token selected these neurons (ascending). Call once a token, before evictions() of that token. O(selected).
   void touch(std::span<const uint32_t> selected);
-  // Of the `cached` neurons, those to evict now so that the cached neurons selected by this token stay, neurons out of
-  // the window go, and `room` more rows fit into `capacity` if that is possible; oldest first. Never evicts a neuron
-  // that the current token selected.
-  std::vector<uint32_t> evictions(std::span<const uint32_t> cached, uint32_t capacity, uint32_t room) const;
-  // Neurons selected by at least one of the last k tokens (window), or by any token so far (no window).
-  uint32_t union_size() const;
+  // The neuron's row was inserted into the cache. Call for every insertion.
+  void admit(uint32_t neuron);
+  // The neurons to evict from `cache` now so that those selected by this token stay, neurons out of the window go, and
+  // `room` more rows fit if that is possible; oldest first. Never a pinned neuron, never one that the current token
+  // selected. The caller evicts all of them. O(evicted), but for neurons that were touched and found no room.
+  std::vector<uint32_t> evictions(const NeuronCache& cache, uint32_t room);
+  // Neurons selected by at least one of the last k tokens (window), or by any token so far (no window). O(1).
+  uint32_t union_size() const { return union_; }
+  // Forgets all tokens and admissions, not what is pinned.
   void reset();
 
  private:
-  bool in_window(uint32_t neuron) const;
+  struct Use {
+    uint32_t last = 0;  // token number of the last selection, 0: never
+    uint32_t older = kUnlinked;
+    uint32_t newer = kUnlinked;
+  };
+  static constexpr uint32_t kUnlinked = UINT32_MAX;
+  static constexpr uint32_t kPinned = UINT32_MAX - 1;
 
+  bool in_window(uint32_t last_use) const { return last_use != 0 && (!window_ || now_ - last_use < *window_); }
+  void count(uint32_t last_use);
+  void unlink(uint32_t neuron);
+
+  uint32_t neurons_;
   std::optional<uint32_t> window_;
-  uint64_t now_ = 0;
-  std::vector<uint64_t> last_used_;  // token number of the last selection, 0: never
+  uint32_t now_ = 0;
+  std::vector<Use> uses_;        // by neuron, then the ring's anchor: newer is the oldest, older the newest
+  std::deque<uint32_t> unused_;  // admitted without being selected, in order of admission
+  uint32_t union_ = 0;
+  std::deque<uint32_t> last_uses_;  // with a window: for each of its tokens, neurons last selected by it
 };
 
 }  // namespace flashneuron

@@ -46,23 +46,34 @@ Result<std::unique_ptr<FfnStage>> FfnStage::create(const FfnWeights& weights, co
     FN_ASSIGN_OR_RETURN(NeuronCache cache, NeuronCache::create(weights.ffn_size, options.capacity_rows[layer],
                                                                cache_row_bytes(weights.hidden_size, weights.dtype)));
     stage->layers_.push_back({std::move(cache), WindowPolicy(weights.ffn_size, options.window)});
-    if (!options.keep_misses) FN_RETURN_IF_ERROR(stage->load_pinned(layer));
+    std::span<const uint32_t> pinned;
+    if (!options.keep_misses) {
+      pinned = std::span(stage->all_).first(options.capacity_rows[layer]);
+    } else if (!options.pinned.empty()) {
+      pinned = options.pinned[layer];
+    }
+    FN_RETURN_IF_ERROR(stage->load_pinned(layer, pinned));
   }
   return stage;
 }
 
-Status FfnStage::load_pinned(uint32_t layer) {
-  NeuronCache& cache = layers_[layer].cache;
+Status FfnStage::load_pinned(uint32_t layer, std::span<const uint32_t> pinned) {
+  Layer& state = layers_[layer];
   NeuronBatch& batch = demand_.front();
   Counters ignored;
-  for (uint32_t next = 0; next < cache.capacity();) {
-    const std::span<const uint32_t> wanted = std::span(all_).subspan(next, cache.capacity() - next);
-    FN_ASSIGN_OR_RETURN(const size_t started, batch.start(layer, wanted, ignored));
+  for (const uint32_t neuron : pinned) state.policy.pin(neuron);
+  // In order of places, so that the rounds together read the flash once from front to back.
+  std::vector<uint32_t> by_place(pinned.begin(), pinned.end());
+  std::sort(by_place.begin(), by_place.end(),
+            [&](uint32_t a, uint32_t b) { return files_.place(layer, a) < files_.place(layer, b); });
+  for (std::span<const uint32_t> rest = by_place; !rest.empty();) {
+    FN_ASSIGN_OR_RETURN(const size_t started, batch.start(layer, rest, ignored));
     FN_RETURN_IF_ERROR(batch.wait_all(ignored));
-    for (size_t i = 0; i < started; ++i) insert(layers_[layer], row(batch, i));
-    next += static_cast<uint32_t>(started);
+    for (size_t i = 0; i < started; ++i) insert(state, row(batch, i));
+    rest = rest.subspan(started);
   }
   batch.clear();
+  state.pinned = state.cache.size();
   return {};
 }
 
@@ -149,8 +160,7 @@ size_t FfnStage::choose_seeds(Layer& layer, const Selections& selections, Counte
 
 void FfnStage::make_room(Layer& layer, size_t room, Counters& counters) {
   ScopedTimer timer(counters.memory_us);
-  for (const uint32_t neuron :
-       layer.policy.evictions(layer.cache.neurons(), layer.cache.capacity(), static_cast<uint32_t>(room))) {
+  for (const uint32_t neuron : layer.policy.evictions(layer.cache, static_cast<uint32_t>(room))) {
     layer.cache.evict(neuron);
   }
 }
@@ -297,7 +307,8 @@ NeuronRow FfnStage::row(const NeuronBatch& batch, size_t index) const {
 
 void FfnStage::insert(Layer& layer, const NeuronRow& row) {
   const size_t vector_bytes = weights_.vector_bytes();
-  std::byte* destination = layer.cache.append(row.neuron);
+  std::byte* destination = layer.cache.insert(row.neuron);
+  layer.policy.admit(row.neuron);
   std::memcpy(destination, row.up, vector_bytes);
   std::memcpy(destination + vector_bytes, row.down, vector_bytes);
 }
@@ -311,7 +322,7 @@ void FfnStage::reset() {
   for (NeuronBatch& batch : early_) batch.clear();
   if (!options_.keep_misses) return;
   for (Layer& layer : layers_) {
-    layer.cache.clear();
+    layer.cache.shrink_to(layer.pinned);
     layer.policy.reset();
   }
 }

@@ -3,8 +3,8 @@
 // One algorithm serves all residencies; they differ only in what stays in the caches:
 //   naive   nothing: every row is read, used and forgotten.
 //   hybrid  pinned rows, loaded once; misses are forgotten.
-//   cached  with a predictor, the window's neurons: misses are appended after the window policy made room; without one,
-//           pinned rows as in hybrid, as many as the budget holds.
+//   cached  with a predictor, a pinned hot set, loaded once, and the window's neurons: misses are inserted after the
+//           window policy made room; without one, pinned rows as in hybrid, as many as the budget holds.
 //
 // A call for one layer has three steps, so that flash and processor work at the same time:
 //   begin   split the selected neurons (ascending; all of them when dense) into cached ones, ones that are on their way
@@ -14,8 +14,7 @@
 //           order, waiting only for a row that has not arrived when the walk comes to it, and sum; copy into the cache
 //           the misses that stay.
 // A neuron that was read early but is not selected after all is forgotten: early reads decide when bytes come, never
-// what is computed. Rows in a cache do not move between begin and finish, because evictions come first and insertions
-// append.
+// what is computed. A cached row never moves, and evictions come before the reads.
 //
 // What does not fit into a staging area at once comes in rounds: two areas take turns, so that one is filled while the
 // other is computed from.
@@ -47,6 +46,8 @@ struct FfnStageOptions {
   bool overlap = true;                  // compute while reads are in flight; off: wait for them first
   std::optional<uint32_t> window;       // tokens; absent: as many as the capacity holds
   std::vector<uint32_t> capacity_rows;  // per layer
+  // With keep_misses, per layer and at most its capacity: neurons loaded at the start and never evicted. Empty: none.
+  std::vector<std::vector<uint32_t>> pinned;
 };
 
 // What of every layer's FFN is always in DRAM.
@@ -104,18 +105,19 @@ class FfnStage {
   struct Layer {
     NeuronCache cache;
     WindowPolicy policy;
+    uint32_t pinned = 0;  // rows
   };
   using Keep = std::function<bool(uint32_t)>;
 
   FfnStage(const FfnWeights& weights, const NeuronFiles& files, Staging& staging, ThreadPool& pool, size_t max_tokens,
            FfnStageOptions options);
-  Status load_pinned(uint32_t layer);
+  Status load_pinned(uint32_t layer, std::span<const uint32_t> pinned);
   // Evicts what the policy wants gone so that `room` rows fit.
   void make_room(Layer& layer, size_t room, Counters& counters);
   // Marks the neurons of the newest selections in chosen_ and makes room for them. Returns how many of them are not
   // cached.
   size_t choose_seeds(Layer& layer, const Selections& selections, Counters& counters);
-  // The two halves of every call. Misses for which keep(neuron) holds are appended while there is room.
+  // The two halves of every call. Misses for which keep(neuron) holds are inserted while there is room.
   Status start(uint32_t layer, std::span<const float> x, size_t tokens, std::span<const uint32_t> selected, Keep keep,
                Counters& counters);
   Status walk(std::span<float> out, Counters& counters);

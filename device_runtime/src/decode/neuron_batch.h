@@ -18,15 +18,16 @@ class NeuronBatch {
   // Both must outlive it.
   NeuronBatch(const NeuronFiles& files, ReadBatch& reads) : files_(&files), reads_(&reads) {}
 
-  // Starts reading as many of `neurons` (ascending, not empty), from the first on, as fit, and returns how many. What
-  // the batch held before is forgotten. Errors: kIo (of a read for what it held before), kInternal (not one fits).
+  // Starts reading as many of `neurons` (not empty; ascending if find() will be asked), from the first on, as fit, and
+  // returns how many. What the batch held before is forgotten. Errors: kIo (of a read for what it held before),
+  // kInternal (not one fits).
   Result<size_t> start(uint32_t layer, std::span<const uint32_t> neurons, Counters& counters);
   // Forgets what it holds; reads in flight go on unseen.
   void clear() { neurons_.clear(); }
 
   bool empty() const { return neurons_.empty(); }
   uint32_t layer() const { return layer_; }
-  // Ascending.
+  // As given.
   std::span<const uint32_t> neurons() const { return neurons_; }
   std::optional<size_t> find(uint32_t neuron) const;
   // Of neuron `index` of neurons(): whether its record is there; waits for it; its vectors (valid until the next

@@ -1,6 +1,7 @@
 #include "decode/neuron_files.h"
 
 #include "package/ffn_shard.h"
+#include "package/neuron_lists.h"
 
 namespace flashneuron {
 
@@ -14,6 +15,8 @@ Result<NeuronFiles> NeuronFiles::open(const Package& package, const FfnVariant& 
   files.stride_ = ffn_stride(files.record_bytes_);
   for (const FfnLayerFiles& layer : variant.layers) {
     Layer& opened = files.layers_.emplace_back();
+    const auto number_of_layer = static_cast<uint32_t>(files.layers_.size() - 1);
+    FN_ASSIGN_OR_RETURN(opened.places, read_places(package, variant, number_of_layer));
     const std::vector<const std::vector<std::string>*> parts =
         bundled ? std::vector{&layer.bundle} : std::vector{&layer.up, &layer.down};
     for (const std::vector<std::string>* shards : parts) {
@@ -28,8 +31,9 @@ Result<NeuronFiles> NeuronFiles::open(const Package& package, const FfnVariant& 
 }
 
 Extent NeuronFiles::extent(uint32_t layer, uint32_t part, uint32_t neuron) const {
-  const uint32_t shard = neuron / neurons_per_shard_;
-  const uint64_t index = neuron % neurons_per_shard_;
+  const uint32_t at = place(layer, neuron);
+  const uint32_t shard = at / neurons_per_shard_;
+  const uint64_t index = at % neurons_per_shard_;
   return {layers_[layer].parts[part][shard], kFfnHeaderBytes + index * stride_, record_bytes_};
 }
 

@@ -1,6 +1,8 @@
 #include "engine/configuration.h"
 
 #include <algorithm>
+#include <array>
+#include <cmath>
 #include <thread>
 #include <utility>
 
@@ -10,8 +12,10 @@
 #include "decode/decoder.h"
 #include "decode/ffn_stage.h"
 #include "decode/read_batch.h"
+#include "engine/hot_set.h"
 #include "engine/memory_budget.h"
 #include "package/ffn_shard.h"
+#include "package/neuron_lists.h"
 #include "package/package_check.h"
 #include "telemetry/process_memory.h"
 
@@ -33,16 +37,29 @@ const PredictorFacts* find_lowrank(const Manifest& manifest) {
   return nullptr;
 }
 
+// Naive streams every round in index order, which only order none gives in few large reads.
 Status choose_variant(Configuration& chosen) {
+  Options& options = chosen.options;
   const std::vector<FfnVariant>& variants = chosen.manifest().ffn.variants;
-  for (chosen.variant = 0; chosen.variant < variants.size(); ++chosen.variant) {
-    if (!chosen.options.layout || variants[chosen.variant].layout == *chosen.options.layout) {
-      chosen.options.layout = variants[chosen.variant].layout;
-      return {};
+  if (!options.layout) options.layout = variants.front().layout;
+  const bool naive = options.residency == Residency::kNaive;
+  const std::array preferred = {naive ? Order::kNone : Order::kCoactivation,
+                                naive ? Order::kCoactivation : Order::kNone};
+  for (const Order order : preferred) {
+    if (options.order.value_or(order) != order) continue;
+    for (chosen.variant = 0; chosen.variant < variants.size(); ++chosen.variant) {
+      if (variants[chosen.variant].layout == *options.layout && variants[chosen.variant].order == order) {
+        options.order = order;
+        if (naive && order != Order::kNone) {
+          chosen.warnings.emplace_back("naive reads neurons one by one in this order; export with --order none too");
+        }
+        return {};
+      }
     }
   }
   return {StatusCode::kUnsupported,
-          "the package does not have the layout that was asked for; export it with --layout bundled,split"};
+          "the package does not have the layout and order that were asked for; export it with --layout bundled,split "
+          "--order none,coactivation"};
 }
 
 Status choose_attention(Configuration& chosen) {
@@ -130,13 +147,49 @@ FixedRoles fixed_roles(const Configuration& chosen) {
   const uint64_t accumulator = sizeof(float) * chunk * (2 * uint64_t{model.hidden_size} + FfnStage::kMaxRows) +
                                sizeof(NeuronRow) * uint64_t{model.ffn_size};
   // Row maps and last uses (the policy's and the meter's) of every neuron, and the logits.
-  const uint64_t maps = uint64_t{model.layers} * model.ffn_size * 24 + sizeof(float) * model.vocab_size;
+  const uint64_t maps = uint64_t{model.layers} * model.ffn_size * 32 + sizeof(float) * model.vocab_size;
   fixed.staging = static_cast<int64_t>(chosen.staging_bytes + biases + scales + accumulator + maps +
                                        Decoder::buffer_bytes(model, chunk));
   return fixed;
 }
 
-void place_neurons(Configuration& chosen) {
+// Gives each layer its rows: by frequencies, which also choose the hot set, else by what the predictor selects.
+Status share_neurons(Configuration& chosen, uint64_t rows) {
+  const Manifest& manifest = chosen.manifest();
+  const uint32_t layers = manifest.model.layers;
+  const bool keeps_misses =
+      chosen.options.residency == Residency::kCached && *chosen.options.predictor != PredictorKind::kNone;
+  if (keeps_misses && !manifest.ffn.frequency.empty()) {
+    std::vector<std::vector<float>> frequency(layers);
+    for (uint32_t layer = 0; layer < layers; ++layer) {
+      FN_ASSIGN_OR_RETURN(frequency[layer], read_frequency(chosen.package, layer));
+    }
+    NeuronShares shares = share_by_frequency(frequency, rows, chosen.options.hot);
+    chosen.capacity_rows = std::move(shares.capacity_rows);
+    chosen.pinned = std::move(shares.pinned);
+    uint64_t pinned = 0;
+    for (const std::vector<uint32_t>& layer : chosen.pinned) pinned += layer.size();
+    // Two decimals: what is printed can be asked for again.
+    chosen.options.hot =
+        rows == 0 ? 0 : std::round(100.0 * static_cast<double>(pinned) / static_cast<double>(rows)) / 100;
+    return {};
+  }
+  if (chosen.options.hot.value_or(0) > 0) {
+    chosen.warnings.emplace_back(keeps_misses ? "hot is off: the package has no frequencies; export it again"
+                                              : "hot is off: only residency cached with a predictor has a hot set");
+  }
+  chosen.options.hot = 0;
+  std::vector<double> activity(layers, 1.0);
+  const PredictorFacts* lowrank = find_lowrank(manifest);
+  if (keeps_misses && lowrank) {
+    for (uint32_t layer = 0; layer < layers; ++layer) activity[layer] = lowrank->layers[layer].density;
+    if (*std::max_element(activity.begin(), activity.end()) <= 0) activity.assign(layers, 1.0);
+  }
+  chosen.capacity_rows = share_rows(rows, manifest.model.ffn_size, activity);
+  return {};
+}
+
+Status place_neurons(Configuration& chosen) {
   const Manifest& manifest = chosen.manifest();
   const ModelFacts& model = manifest.model;
   const uint64_t row = FfnStage::cache_row_bytes(model.hidden_size, manifest.ffn.dtype);
@@ -156,29 +209,26 @@ void place_neurons(Configuration& chosen) {
                            .embedding_wanted = chosen.options.residency == Residency::kCached};
   chosen.budget = split_budget(fixed, rest, chosen.options.ram_bytes);
 
-  std::vector<double> activity(model.layers, 1.0);
-  const PredictorFacts* lowrank = find_lowrank(manifest);
-  if (chosen.options.residency == Residency::kCached && *chosen.options.predictor != PredictorKind::kNone && lowrank) {
-    for (uint32_t layer = 0; layer < model.layers; ++layer) activity[layer] = lowrank->layers[layer].density;
-    if (*std::max_element(activity.begin(), activity.end()) <= 0) activity.assign(model.layers, 1.0);
-  }
-  chosen.capacity_rows =
-      share_rows(static_cast<uint64_t>(role_bytes(chosen.budget, "neurons")) / row, model.ffn_size, activity);
+  return share_neurons(chosen, static_cast<uint64_t>(role_bytes(chosen.budget, "neurons")) / row);
 }
 
 }  // namespace
 
 Result<Configuration> configure(const Options& options) {
   FN_ASSIGN_OR_RETURN(Package package, Package::open(options.package, options.store));
-  Configuration chosen{
-      .options = options, .package = std::move(package), .budget = {}, .capacity_rows = {}, .warnings = {}};
+  Configuration chosen{.options = options,
+                       .package = std::move(package),
+                       .budget = {},
+                       .capacity_rows = {},
+                       .pinned = {},
+                       .warnings = {}};
   FN_RETURN_IF_ERROR(check_package(chosen.package));
   FN_RETURN_IF_ERROR(choose_variant(chosen));
   FN_RETURN_IF_ERROR(choose_attention(chosen));
   FN_RETURN_IF_ERROR(choose_predictor(chosen));
   FN_RETURN_IF_ERROR(choose_numbers(chosen));
   chosen.staging_bytes = choose_staging(chosen);
-  place_neurons(chosen);
+  FN_RETURN_IF_ERROR(place_neurons(chosen));
   return chosen;
 }
 

@@ -20,7 +20,8 @@ struct Configuration {
   size_t attention = 0;  // index into manifest().attention
   uint64_t staging_bytes = 0;
   Budget budget;
-  std::vector<uint32_t> capacity_rows;  // per layer
+  std::vector<uint32_t> capacity_rows;        // per layer
+  std::vector<std::vector<uint32_t>> pinned;  // per layer: the hot set, ascending; empty: none
   std::vector<std::string> warnings;
 
   const Manifest& manifest() const { return package.manifest(); }

@@ -104,6 +104,7 @@ Result<std::unique_ptr<Session>> Engine::new_session() {
   ffn.overlap = chosen.options.overlap;
   ffn.window = chosen.options.window;
   ffn.capacity_rows = chosen.capacity_rows;
+  ffn.pinned = chosen.pinned;
   FN_ASSIGN_OR_RETURN(state->ffn, FfnStage::create(engine.weights, *engine.neuron_files, *engine.staging, engine.pool,
                                                    engine.attention->max_chunk(), ffn));
   state->decoder.emplace(DecoderParts{.model = model,

@@ -12,8 +12,8 @@
 namespace flashneuron {
 namespace {
 
-constexpr std::array kRoles = {"attention", "head",      "ffn",    "ffn_bias",  "predictor",
-                               "embedding", "tokenizer", "golden", "statistics"};
+constexpr std::array kRoles = {"attention", "head",      "ffn",       "ffn_bias", "ffn_places", "ffn_frequency",
+                               "predictor", "embedding", "tokenizer", "golden",   "statistics"};
 
 DType read_dtype(const JsonField& field) {
   return field.one_of({"fp32", "fp16"}) == "fp16" ? DType::kFp16 : DType::kFp32;
@@ -168,6 +168,9 @@ class ManifestReader {
     FfnFacts& ffn = manifest_.ffn;
     ffn.dtype = read_dtype(field["dtype"]);
     ffn.bias = layer_references(field["bias"], "ffn_bias", 4 * (uint64_t{model.ffn_size} + model.hidden_size));
+    if (const auto frequency = field.find("frequency")) {
+      ffn.frequency = layer_references(*frequency, "ffn_frequency", 4 * uint64_t{model.ffn_size});
+    }
     for (const JsonField& item : field["variants"].items()) ffn.variants.push_back(read_variant(item));
     if (ffn.variants.empty()) field["variants"].fail("has no layout");
   }
@@ -175,11 +178,18 @@ class ManifestReader {
   FfnVariant read_variant(const JsonField& field) {
     FfnVariant variant;
     variant.layout = field["layout"].one_of({"bundled", "split"}) == "split" ? Layout::kSplit : Layout::kBundled;
-    variant.order = field["order"].one_of({"none"});
+    variant.order = field["order"].one_of({"none", "coactivation"}) == "none" ? Order::kNone : Order::kCoactivation;
     variant.neurons_per_shard = field["neurons_per_shard"].number32(1, kMaxSize);
     if (!field.sound()) return variant;
     for (const FfnVariant& other : manifest_.ffn.variants) {
       if (other.layout == variant.layout && other.order == variant.order) field.fail("repeats a layout and order");
+    }
+    const auto places = field.find("places");
+    if (places.has_value() == (variant.order == Order::kNone)) {
+      field.fail(places ? "has places but no order" : "has an order but no places");
+    }
+    if (places) {
+      variant.places = layer_references(*places, "ffn_places", 4 * uint64_t{manifest_.model.ffn_size});
     }
     for (const JsonField& layer : field["layers"].items(manifest_.model.layers, "layers")) {
       FfnLayerFiles files;

@@ -45,7 +45,7 @@ struct AttentionFacts {
   std::string head;
 };
 
-// Shard files of one layer, in neuron order. `bundle` for the bundled layout, `up` and `down` for split.
+// Shard files of one layer, in order of places. `bundle` for the bundled layout, `up` and `down` for split.
 struct FfnLayerFiles {
   std::vector<std::string> bundle;
   std::vector<std::string> up;
@@ -54,14 +54,16 @@ struct FfnLayerFiles {
 
 struct FfnVariant {
   Layout layout = Layout::kBundled;
-  std::string order;
+  Order order = Order::kNone;
   uint32_t neurons_per_shard = 0;
   std::vector<FfnLayerFiles> layers;
+  std::vector<std::string> places;  // one file a layer; empty: each neuron lies at its index
 };
 
 struct FfnFacts {
   DType dtype = DType::kFp32;
   std::vector<std::string> bias;
+  std::vector<std::string> frequency;  // one file a layer; empty: unknown
   std::vector<FfnVariant> variants;
 };
 

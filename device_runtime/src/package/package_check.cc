@@ -4,6 +4,7 @@
 
 #include "package/ffn_shard.h"
 #include "package/file_io.h"
+#include "package/neuron_lists.h"
 #include "package/predictor_file.h"
 
 namespace flashneuron {
@@ -63,7 +64,9 @@ Status check_predictor(const Package& package, uint32_t layer, const PredictorLa
 Status check_package(const Package& package) {
   const Manifest& manifest = package.manifest();
   for (uint32_t layer = 0; layer < manifest.model.layers; ++layer) {
+    if (!manifest.ffn.frequency.empty()) FN_RETURN_IF_ERROR(read_frequency(package, layer).status());
     for (const FfnVariant& variant : manifest.ffn.variants) {
+      FN_RETURN_IF_ERROR(read_places(package, variant, layer).status());
       const FfnLayerFiles& files = variant.layers[layer];
       FN_RETURN_IF_ERROR(check_shards(package, variant, layer, FfnPart::kBundle, files.bundle));
       FN_RETURN_IF_ERROR(check_shards(package, variant, layer, FfnPart::kUp, files.up));

@@ -7,8 +7,9 @@
 namespace flashneuron {
 
 // Opens every FFN shard and predictor and checks that its header is sound and fits its place in the manifest: layer,
-// part, element type, sizes, and shards that follow each other from neuron 0 to the last. Reads headers only; contents
-// are verified when a package is pushed (sha256.h). Errors: kIo, kCorrupt, kNewerFormat, each naming the file.
+// part, element type, sizes, and shards that follow each other from place 0 to the last. Reads headers, and lists of
+// places and frequencies; other contents are verified when a package is pushed (sha256.h). Errors: kIo, kCorrupt,
+// kNewerFormat, each naming the file.
 Status check_package(const Package& package);
 
 }  // namespace flashneuron

@@ -7,6 +7,7 @@
 #include "kernels/neuron.h"
 #include "package/ffn_shard.h"
 #include "package/file_io.h"
+#include "package/neuron_lists.h"
 #include "predictor/neuron_selector.h"
 #include "predictor/predictor.h"
 
@@ -50,15 +51,17 @@ class OraclePredictor final : public Predictor {
   NeuronSelector selector_;
 };
 
-// Copies the first row_bytes of each record of a shard to `rows`, through a buffer of about 1 MiB.
-Status copy_up_rows(const InputFile& shard, uint32_t count, size_t stride, size_t row_bytes, std::byte* rows) {
+// Copies the first row_bytes of a shard's record i to row neurons[i] of `rows`, through a buffer of about 1 MiB.
+Status copy_up_rows(const InputFile& shard, std::span<const uint32_t> neurons, size_t stride, size_t row_bytes,
+                    std::byte* rows) {
+  const auto count = static_cast<uint32_t>(neurons.size());
   const auto at_once = static_cast<uint32_t>(std::max<size_t>(1, (size_t{1} << 20) / stride));
   std::vector<std::byte> records(std::min(at_once, count) * stride);
   for (uint32_t first = 0; first < count; first += at_once) {
     const uint32_t taken = std::min(at_once, count - first);
     FN_RETURN_IF_ERROR(shard.read(kFfnHeaderBytes + first * stride, std::span(records).first(taken * stride)));
     for (uint32_t i = 0; i < taken; ++i) {
-      std::memcpy(rows + (first + i) * row_bytes, records.data() + i * stride, row_bytes);
+      std::memcpy(rows + neurons[first + i] * row_bytes, records.data() + i * stride, row_bytes);
     }
   }
   return {};
@@ -73,13 +76,17 @@ Result<OracleLayer> load_layer(const Package& package, const FfnVariant& variant
   const size_t stride = ffn_stride(ffn_record_bytes(part, manifest.ffn.dtype, manifest.model.hidden_size));
   const size_t row = row_bytes(manifest.ffn.dtype, manifest.model.hidden_size);
 
+  FN_ASSIGN_OR_RETURN(const std::vector<uint32_t> places, read_places(package, variant, layer));
+  std::vector<uint32_t> neurons(ffn_size);  // by place
+  for (uint32_t neuron = 0; neuron < ffn_size; ++neuron) neurons[places.empty() ? neuron : places[neuron]] = neuron;
+
   OracleLayer result;
   FN_ASSIGN_OR_RETURN(result.up, AlignedBuffer::create(ffn_size * row));
   uint32_t first = 0;
   for (const std::string& name : shards) {
     const uint32_t count = std::min(variant.neurons_per_shard, ffn_size - first);
     FN_ASSIGN_OR_RETURN(const InputFile file, InputFile::open(package.path_of(name)));
-    FN_RETURN_IF_ERROR(copy_up_rows(file, count, stride, row, result.up.data() + first * row));
+    FN_RETURN_IF_ERROR(copy_up_rows(file, std::span(neurons).subspan(first, count), stride, row, result.up.data()));
     first += count;
   }
   const std::string& bias_name = manifest.ffn.bias[layer];

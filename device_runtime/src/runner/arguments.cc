@@ -11,9 +11,9 @@
 namespace flashneuron {
 namespace {
 
-const std::vector<std::string> kSettings = {"package",  "store",    "ram",     "residency", "predictor", "window",
-                                            "layout",   "order",    "kv",      "backend",   "threads",   "io_threads",
-                                            "read_gap", "max_read", "overlap", "context"};
+const std::vector<std::string> kSettings = {"package",    "store",    "ram",      "residency", "predictor", "window",
+                                            "layout",     "hot",      "order",    "kv",        "backend",   "threads",
+                                            "io_threads", "read_gap", "max_read", "overlap",   "context"};
 const std::vector<std::string> kSampling = {"max_new_tokens", "ignore_eos", "temperature", "top_k", "top_p", "seed"};
 
 struct Verb {
@@ -81,6 +81,7 @@ const Names<PredictorKind> kPredictors = {
     {"none", PredictorKind::kNone}, {"lowrank", PredictorKind::kLowRank}, {"oracle", PredictorKind::kOracle}};
 const Names<Layout> kLayouts = {{"bundled", Layout::kBundled}, {"split", Layout::kSplit}};
 const Names<bool> kSwitch = {{"on", true}, {"off", false}};
+const Names<Order> kOrders = {{"none", Order::kNone}, {"coactivation", Order::kCoactivation}};
 const Names<KvType> kKvTypes = {{"fp32", KvType::kFp32}, {"fp16", KvType::kFp16}};
 
 template <typename Enum, typename Out>
@@ -96,6 +97,12 @@ Status read_name(const Keys& keys, const std::string& key, const Names<Enum>& na
     takes += (takes.empty() ? "" : ", ") + std::string(name);
   }
   return refuse(key, found->second, takes);
+}
+
+// The shortest text that reads back as the same number.
+std::string number_text(double value) {
+  char text[32];
+  return {text, std::to_chars(text, text + sizeof(text), value).ptr};
 }
 
 template <typename Enum>
@@ -142,10 +149,13 @@ Result<Options> parse_options(const Keys& keys) {
     FN_RETURN_IF_ERROR(
         read_number<uint32_t>(keys, "window", 1, 1u << 20, "auto or a number of tokens from 1", options.window));
   }
-  FN_RETURN_IF_ERROR(read_name(keys, "layout", kLayouts, options.layout));
-  if (const auto found = keys.find("order"); found != keys.end() && found->second != "none") {
-    return refuse("order", found->second, "none");
+  if (const auto found = keys.find("hot"); found != keys.end() && found->second == "off") {
+    options.hot = 0.0;
+  } else if (found == keys.end() || found->second != "auto") {
+    FN_RETURN_IF_ERROR(read_number<double>(keys, "hot", 0.0, 1.0, "auto, off, or a share from 0 to 1", options.hot));
   }
+  FN_RETURN_IF_ERROR(read_name(keys, "layout", kLayouts, options.layout));
+  FN_RETURN_IF_ERROR(read_name(keys, "order", kOrders, options.order));
   FN_RETURN_IF_ERROR(read_name(keys, "kv", kKvTypes, options.kv));
   if (const auto found = keys.find("backend"); found != keys.end()) {
     if (found->second != "auto" && found->second != "xnnpack") return refuse("backend", found->second, "auto, xnnpack");
@@ -204,8 +214,9 @@ Keys settings_of(const Options& options) {
   keys["residency"] = name_of(kResidencies, options.residency);
   if (options.predictor) keys["predictor"] = name_of(kPredictors, *options.predictor);
   keys["window"] = options.window ? std::to_string(*options.window) : "auto";
+  keys["hot"] = !options.hot ? "auto" : *options.hot == 0 ? "off" : number_text(*options.hot);
   if (options.layout) keys["layout"] = name_of(kLayouts, *options.layout);
-  keys["order"] = "none";
+  if (options.order) keys["order"] = name_of(kOrders, *options.order);
   keys["kv"] = name_of(kKvTypes, options.kv);
   keys["backend"] = options.backend;
   keys["threads"] = std::to_string(options.threads);

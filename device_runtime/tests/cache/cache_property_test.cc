@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <deque>
+#include <iterator>
 #include <optional>
 #include <random>
 #include <set>
@@ -50,20 +51,34 @@ class Layer {
     Selection misses;
     std::copy_if(selected.begin(), selected.end(), std::back_inserter(misses),
                  [&](uint32_t neuron) { return cache_.find(neuron) == nullptr; });
-    const Selection cached(cache_.neurons().begin(), cache_.neurons().end());
-    for (const uint32_t neuron : policy_.evictions(cached, cache_.capacity(), static_cast<uint32_t>(misses.size()))) {
+    for (const uint32_t neuron : policy_.evictions(cache_, static_cast<uint32_t>(misses.size()))) {
       cache_.evict(neuron);
     }
     for (const uint32_t neuron : misses) {
-      if (cache_.size() < cache_.capacity()) cache_.append(neuron);
+      if (cache_.size() < cache_.capacity()) insert(neuron);
     }
     return misses;
   }
 
-  std::set<uint32_t> cached() const { return {cache_.neurons().begin(), cache_.neurons().end()}; }
+  void pin(uint32_t neuron) {
+    policy_.pin(neuron);
+    insert(neuron);
+  }
+  std::set<uint32_t> cached() const {
+    std::set<uint32_t> neurons;
+    for (uint32_t neuron = 0; neuron < kNeurons; ++neuron) {
+      if (cache_.contains(neuron)) neurons.insert(neuron);
+    }
+    return neurons;
+  }
   const WindowPolicy& policy() const { return policy_; }
 
  private:
+  void insert(uint32_t neuron) {
+    cache_.insert(neuron);
+    policy_.admit(neuron);
+  }
+
   NeuronCache cache_;
   WindowPolicy policy_;
 };
@@ -123,6 +138,32 @@ TEST(CacheProperty, WithoutAWindowTheCacheIsLeastRecentlyUsed) {
       }
       const size_t kept = std::min<size_t>(recent.size(), capacity);
       ASSERT_EQ(layer.cached(), std::set<uint32_t>(recent.end() - static_cast<std::ptrdiff_t>(kept), recent.end()));
+    }
+  }
+}
+
+// With a pinned set, the others live in what it leaves as in a cache of that size of their own.
+TEST(CacheProperty, PinnedNeuronsStayAndTheRestIsACacheOfItsOwn) {
+  for (uint32_t seed = 0; seed < 40; ++seed) {
+    for (const std::optional<uint32_t> window : {std::optional<uint32_t>(), std::optional<uint32_t>(3)}) {
+      const uint32_t pinned = seed % 9;
+      const uint32_t capacity = pinned + 16 + seed % 30;
+      Layer layer(capacity, window);
+      Layer rest(capacity - pinned, window);
+      for (uint32_t neuron = 0; neuron < pinned; ++neuron) layer.pin(neuron);
+      std::deque<Selection> history;
+      for (const Selection& selected : random_selections(seed, 16)) {
+        layer.token(selected);
+        Selection unpinned;
+        std::copy_if(selected.begin(), selected.end(), std::back_inserter(unpinned),
+                     [&](uint32_t neuron) { return neuron >= pinned; });
+        rest.token(unpinned);
+        std::set<uint32_t> expected = rest.cached();
+        for (uint32_t neuron = 0; neuron < pinned; ++neuron) expected.insert(neuron);
+        ASSERT_EQ(layer.cached(), expected) << "seed " << seed;
+        history.push_back(selected);
+        ASSERT_EQ(layer.policy().union_size(), union_of_last(history, window.value_or(60)).size()) << "seed " << seed;
+      }
     }
   }
 }

@@ -2,92 +2,161 @@
 
 #include <gtest/gtest.h>
 
+#include <utility>
+
 namespace flashneuron {
 namespace {
 
 using Neurons = std::vector<uint32_t>;
 
+// A policy and a cache that holds what is inserted into it.
+struct Rig {
+  explicit Rig(std::optional<uint32_t> window, uint32_t capacity = 10)
+      : policy(10, window), cache(std::move(NeuronCache::create(10, capacity, 64)).value()) {}
+
+  void insert(const Neurons& neurons) {
+    for (const uint32_t neuron : neurons) {
+      cache.insert(neuron);
+      policy.admit(neuron);
+    }
+  }
+  // A token that selects `neurons` and inserts those that are absent.
+  void select(const Neurons& neurons) {
+    policy.touch(neurons);
+    for (const uint32_t neuron : neurons) {
+      if (!cache.contains(neuron)) insert({neuron});
+    }
+  }
+  Neurons evict(uint32_t room) {
+    Neurons gone = policy.evictions(cache, room);
+    for (const uint32_t neuron : gone) cache.evict(neuron);
+    return gone;
+  }
+
+  WindowPolicy policy;
+  NeuronCache cache;
+};
+
 TEST(WindowPolicy, EvictsWhatLeftTheWindowEvenWhenThereIsRoom) {
-  WindowPolicy policy(10, 2);
-  policy.touch(Neurons{1, 2});
-  policy.touch(Neurons{2, 3});
-  EXPECT_EQ(policy.evictions(Neurons{1, 2, 3}, 10, 0), Neurons{});
-  policy.touch(Neurons{4});
-  EXPECT_EQ(policy.evictions(Neurons{3, 2, 1}, 10, 1), Neurons{1});
-  policy.touch(Neurons{4});
-  EXPECT_EQ(policy.evictions(Neurons{4, 3, 2}, 10, 0), (Neurons{2, 3}));
+  Rig rig(2);
+  rig.select({1, 2});
+  rig.select({2, 3});
+  EXPECT_EQ(rig.evict(0), Neurons{});
+  rig.select({4});
+  EXPECT_EQ(rig.evict(1), Neurons{1});
+  rig.select({4});
+  EXPECT_EQ(rig.evict(0), (Neurons{2, 3}));
 }
 
 TEST(WindowPolicy, WindowOfOneKeepsTheCurrentTokenAlone) {
-  WindowPolicy policy(10, 1);
-  policy.touch(Neurons{1, 2});
-  policy.touch(Neurons{2});
-  EXPECT_EQ(policy.evictions(Neurons{1, 2}, 10, 0), Neurons{1});
+  Rig rig(1);
+  rig.select({1, 2});
+  rig.select({2});
+  EXPECT_EQ(rig.evict(0), Neurons{1});
 }
 
 TEST(WindowPolicy, NeuronsThatWereNeverSelectedLeaveTheWindowFirst) {
-  WindowPolicy policy(10, 3);
-  policy.touch(Neurons{5});
-  EXPECT_EQ(policy.evictions(Neurons{7, 5, 6}, 10, 0), (Neurons{6, 7}));
+  Rig rig(3);
+  rig.select({5});
+  rig.insert({6, 7});
+  EXPECT_EQ(rig.evict(0), (Neurons{6, 7}));
+}
+
+TEST(WindowPolicy, NeuronsThatWereNeverSelectedMakeRoomFirst) {
+  Rig rig(std::nullopt, 5);
+  rig.select({5});
+  rig.insert({6, 7, 8});
+  rig.select({7});
+  EXPECT_EQ(rig.evict(2), Neurons{6});
+  EXPECT_EQ(rig.evict(4), (Neurons{8, 5}));
 }
 
 TEST(WindowPolicy, WithinTheWindowRoomIsMadeFromTheOldest) {
-  WindowPolicy policy(10, 5);
-  policy.touch(Neurons{1});
-  policy.touch(Neurons{2});
-  policy.touch(Neurons{3});
-  EXPECT_EQ(policy.evictions(Neurons{3, 1, 2}, 3, 1), Neurons{1});
+  Rig rig(5, 3);
+  for (const uint32_t neuron : {1, 2, 3}) rig.select({neuron});
+  EXPECT_EQ(rig.evict(1), Neurons{1});
 }
 
 TEST(WindowPolicy, WithoutAWindowOnlyNeededRoomIsMade) {
-  WindowPolicy policy(10, std::nullopt);
-  policy.touch(Neurons{8, 9});
-  for (int token = 0; token < 100; ++token) policy.touch(Neurons{1});
-  EXPECT_EQ(policy.evictions(Neurons{9, 8, 1}, 4, 1), Neurons{});
-  EXPECT_EQ(policy.evictions(Neurons{9, 8, 1}, 4, 2), Neurons{8});
-  EXPECT_EQ(policy.evictions(Neurons{9, 8, 1}, 3, 2), (Neurons{8, 9}));
+  Rig rig(std::nullopt, 4);
+  rig.select({8, 9});
+  for (int token = 0; token < 100; ++token) rig.select({1});
+  EXPECT_EQ(rig.evict(1), Neurons{});
+  EXPECT_EQ(rig.evict(2), Neurons{8});
+  EXPECT_EQ(rig.evict(3), Neurons{9});
 }
 
 TEST(WindowPolicy, ImpossibleRoomEvictsAllThatMayGo) {
-  WindowPolicy policy(10, std::nullopt);
-  policy.touch(Neurons{3});
-  policy.touch(Neurons{1, 2});
-  EXPECT_EQ(policy.evictions(Neurons{1, 2, 3}, 3, 3), Neurons{3});
-  EXPECT_EQ(policy.evictions(Neurons{1, 2, 3}, 0, 7), Neurons{3});
+  Rig rig(std::nullopt, 3);
+  rig.select({3});
+  rig.select({1, 2});
+  EXPECT_EQ(rig.evict(7), Neurons{3});
+  EXPECT_EQ(rig.evict(7), Neurons{});
 }
 
 TEST(WindowPolicy, BeforeAnyTokenEverythingMayGo) {
-  const WindowPolicy policy(10, std::nullopt);
-  EXPECT_EQ(policy.evictions(Neurons{5, 4}, 2, 1), Neurons{4});
+  Rig rig(std::nullopt, 2);
+  rig.insert({4, 5});
+  EXPECT_EQ(rig.evict(1), Neurons{4});
 }
 
 TEST(WindowPolicy, ASelectionOfNothingStillAges) {
-  WindowPolicy policy(10, 1);
-  policy.touch(Neurons{1});
-  policy.touch(Neurons{});
-  EXPECT_EQ(policy.evictions(Neurons{1}, 10, 0), Neurons{1});
-  EXPECT_EQ(policy.union_size(), 0u);
+  Rig rig(1);
+  rig.select({1});
+  rig.select({});
+  EXPECT_EQ(rig.evict(0), Neurons{1});
+  EXPECT_EQ(rig.policy.union_size(), 0u);
+}
+
+TEST(WindowPolicy, ANeuronWithoutRoomIsNotAskedToLeave) {
+  Rig rig(std::nullopt, 1);
+  rig.policy.touch(Neurons{1, 2});
+  rig.insert({2});
+  rig.policy.touch(Neurons{3});
+  EXPECT_EQ(rig.evict(1), Neurons{2});
+  rig.insert({1});
+  EXPECT_EQ(rig.evict(1), Neurons{1}) << "admitted without being selected again";
+}
+
+TEST(WindowPolicy, PinnedNeuronsAreCountedAndNeverLeave) {
+  Rig rig(1, 3);
+  rig.policy.pin(4);
+  rig.insert({4});
+  EXPECT_EQ(rig.evict(3), Neurons{});
+  rig.select({4, 5});
+  EXPECT_EQ(rig.policy.union_size(), 2u);
+  rig.select({6});
+  EXPECT_EQ(rig.evict(3), Neurons{5});
+  rig.cache.shrink_to(1);
+  rig.policy.reset();
+  EXPECT_EQ(rig.policy.union_size(), 0u);
+  rig.select({6});
+  rig.select({});
+  EXPECT_EQ(rig.evict(3), Neurons{6});
+  EXPECT_TRUE(rig.cache.contains(4));
 }
 
 TEST(WindowPolicy, UnionCountsTheWindow) {
-  WindowPolicy windowed(10, 2);
-  WindowPolicy unlimited(10, std::nullopt);
+  Rig windowed(2);
+  Rig unlimited(std::nullopt);
   for (const Neurons& selected : {Neurons{1, 2}, Neurons{2, 3}, Neurons{3, 4, 5}}) {
-    windowed.touch(selected);
-    unlimited.touch(selected);
+    windowed.select(selected);
+    unlimited.select(selected);
   }
-  EXPECT_EQ(windowed.union_size(), 4u);
-  EXPECT_EQ(unlimited.union_size(), 5u);
-  unlimited.reset();
-  EXPECT_EQ(unlimited.union_size(), 0u);
+  EXPECT_EQ(windowed.policy.union_size(), 4u);
+  EXPECT_EQ(unlimited.policy.union_size(), 5u);
+  unlimited.policy.reset();
+  EXPECT_EQ(unlimited.policy.union_size(), 0u);
 }
 
 TEST(WindowPolicy, ResetForgetsTheTokens) {
-  WindowPolicy policy(10, 2);
-  policy.touch(Neurons{1});
-  policy.reset();
-  policy.touch(Neurons{2});
-  EXPECT_EQ(policy.evictions(Neurons{1, 2}, 10, 0), Neurons{1});
+  Rig rig(2);
+  rig.select({1});
+  rig.policy.reset();
+  rig.cache.shrink_to(0);
+  rig.insert({1});
+  rig.select({2});
+  EXPECT_EQ(rig.evict(0), Neurons{1});
 }
 
 }  // namespace

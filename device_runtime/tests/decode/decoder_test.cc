@@ -77,6 +77,29 @@ TEST_P(DecoderBits, TheLowRankResultDoesNotDependOnWhereBytesComeFrom) {
   }
 }
 
+TEST_P(DecoderBits, TheOrderOnFlashAndTheHotSetDoNotChangeABit) {
+  const TinyPackage files({.dtype = GetParam(), .permuted = true});
+  for (const PredictorKind predictor : {PredictorKind::kNone, PredictorKind::kLowRank, PredictorKind::kOracle}) {
+    const std::vector<float> expected = run(files, {.predictor = predictor, .residency = Residency::kNaive});
+    for (const Layout layout : {Layout::kBundled, Layout::kSplit}) {
+      for (const Order order : {Order::kNone, Order::kCoactivation}) {
+        RigOptions options{.layout = layout, .order = order, .predictor = predictor, .capacity_rows = 70};
+        for (const Residency residency : {Residency::kNaive, Residency::kHybrid, Residency::kCached}) {
+          options.residency = residency;
+          EXPECT_TRUE(same_bits(run(files, options), expected));
+        }
+        options.staging_bytes = 40 * 1024;
+        EXPECT_TRUE(same_bits(run(files, options), expected)) << "several rounds";
+        options.pinned = {3, 50, 199};
+        for (const uint32_t capacity : {3u, 60u}) {
+          options.capacity_rows = capacity;
+          EXPECT_TRUE(same_bits(run(files, options), expected)) << capacity << " rows";
+        }
+      }
+    }
+  }
+}
+
 TEST(Decoder, APredictorThatIsExactGivesTheDenseResult) {
   const TinyPackage files({.predictor = TinyPredictor::kExact});
   const std::vector<float> dense = run(files, {});
@@ -252,6 +275,36 @@ TEST(DecoderCounters, BundlingHalvesTheRequestsAtEqualBytes) {
   EXPECT_GT(bundled.requests, 2);
   EXPECT_EQ(split.requests, 2 * bundled.requests);
   EXPECT_EQ(split.bytes_read, bundled.bytes_read);
+}
+
+TEST(DecoderCounters, NeighboursByPlaceShareReads) {
+  const TinyPackage files({.layers = 1, .hidden_size = 1024, .ffn_size = 64, .dtype = DType::kFp32, .permuted = true});
+  RigOptions options{.order = Order::kCoactivation, .staging_bytes = 1 << 20};
+  const auto dense_requests = [&] {
+    Rig rig(files, options);
+    EXPECT_TRUE(rig.prefill({1, 2, 3}).ok());
+    return rig.decoder().layer_counters().front().requests;
+  };
+  const int64_t permuted = dense_requests();
+  options.order = Order::kNone;
+  EXPECT_EQ(permuted, dense_requests()) << "a round that holds the whole layer reads it from front to back";
+}
+
+TEST(DecoderCounters, PinnedNeuronsAreNeverReadAgain) {
+  const TinyPackage files({.permuted = true});
+  std::vector<uint32_t> all(files.options().ffn_size);
+  for (uint32_t neuron = 0; neuron < all.size(); ++neuron) all[neuron] = neuron;
+  RigOptions options{.predictor = PredictorKind::kOracle, .window = 1, .capacity_rows = 200};
+  const Counters cold = decode_counters(files, options);
+  options.pinned.assign(all.begin(), all.begin() + 100);
+  const Counters half = decode_counters(files, options);
+  options.pinned = all;
+  Rig rig(files, options);
+  EXPECT_LT(half.misses, cold.misses);
+  EXPECT_EQ(decode_counters(files, options).misses, 0);
+  EXPECT_TRUE(rig.prefill(kPrompt).ok());
+  rig.ffn().reset();
+  EXPECT_EQ(rig.ffn().cached_rows(0), 200u);
 }
 
 TEST(Decoder, AReadThatFailsIsReportedNotComputedAround) {

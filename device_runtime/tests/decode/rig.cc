@@ -18,11 +18,11 @@ T must(Result<T> result) {
   return std::move(result).value();
 }
 
-const FfnVariant& variant_of(const Package& package, Layout layout) {
+const FfnVariant& variant_of(const Package& package, Layout layout, Order order) {
   for (const FfnVariant& variant : package.manifest().ffn.variants) {
-    if (variant.layout == layout) return variant;
+    if (variant.layout == layout && variant.order == order) return variant;
   }
-  throw std::runtime_error("the package lacks the layout");
+  throw std::runtime_error("the package lacks the layout or order");
 }
 
 }  // namespace
@@ -33,7 +33,7 @@ Rig::Rig(const TinyPackage& files, const RigOptions& options)
 Rig::Rig(const TinyPackage& files, const RigOptions& options, std::unique_ptr<FlashReader> reader)
     : package_(must(Package::open(files.folder(), std::nullopt))), pool_(options.threads), reader_(std::move(reader)) {
   const Manifest& manifest = package_->manifest();
-  const FfnVariant& variant = variant_of(*package_, options.layout);
+  const FfnVariant& variant = variant_of(*package_, options.layout, options.order);
   queue_.emplace(*reader_, options.reads);
   staging_.emplace(must(Staging::create(*queue_, options.staging_bytes)));
   neuron_files_ = must(NeuronFiles::open(*package_, variant, *reader_));
@@ -60,6 +60,7 @@ Rig::Rig(const TinyPackage& files, const RigOptions& options, std::unique_ptr<Fl
   ffn.overlap = options.overlap;
   ffn.window = options.window;
   ffn.capacity_rows.assign(manifest.model.layers, options.capacity_rows);
+  ffn.pinned.assign(manifest.model.layers, options.pinned);
   ffn_ = must(FfnStage::create(weights_, *neuron_files_, *staging_, pool_, options.max_chunk, ffn));
   decoder_.emplace(DecoderParts{.model = manifest.model,
                                 .queue = *queue_,

@@ -24,10 +24,12 @@ namespace flashneuron::testing {
 
 struct RigOptions {
   Layout layout = Layout::kBundled;
+  Order order = Order::kNone;
   PredictorKind predictor = PredictorKind::kNone;
   Residency residency = Residency::kCached;
   std::optional<uint32_t> window = std::nullopt;
-  uint32_t capacity_rows = 0;  // per layer
+  uint32_t capacity_rows = 0;         // per layer
+  std::vector<uint32_t> pinned = {};  // the hot set of every layer
   uint64_t staging_bytes = 512 * 1024;
   ReadTuning reads = {};
   int threads = 1;

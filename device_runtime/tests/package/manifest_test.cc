@@ -32,7 +32,12 @@ TEST(Manifest, HoldsTheFactsOfThePackage) {
   EXPECT_EQ(manifest.model.ffn_size, 96u);
   EXPECT_EQ(manifest.model.kv_size(), manifest.model.kv_heads * manifest.model.head_size);
   EXPECT_EQ(manifest.ffn.dtype, DType::kFp16);
-  ASSERT_EQ(manifest.ffn.variants.size(), 2u);
+  ASSERT_EQ(manifest.ffn.variants.size(), 3u);
+  EXPECT_EQ(manifest.ffn.variants[0].order, Order::kNone);
+  EXPECT_TRUE(manifest.ffn.variants[0].places.empty());
+  EXPECT_EQ(manifest.ffn.variants[2].order, Order::kCoactivation);
+  EXPECT_EQ(manifest.ffn.variants[2].places.size(), 2u);
+  EXPECT_EQ(manifest.ffn.frequency.size(), 2u);
   EXPECT_EQ(manifest.ffn.variants[0].layout, Layout::kBundled);
   EXPECT_EQ(manifest.ffn.variants[0].layers[1].bundle.size(), 2u);
   EXPECT_EQ(manifest.ffn.variants[1].layers[0].down.size(), 2u);

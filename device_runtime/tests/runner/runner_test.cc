@@ -83,10 +83,12 @@ TEST(Runner, RefusesValuesByNameAndRange) {
   refused("threads=2x", {"threads=2x"});
   refused("read_gap=-1", {"read_gap=-1"});
   refused("max_read=0", {"max_read=0", "4096"});
+  refused("hot=1.5", {"hot=1.5", "auto, off"});
+  refused("hot=warm", {"hot=warm"});
   refused("residency=all", {"naive, hybrid, cached"});
   refused("predictor=best", {"none, lowrank, oracle"});
   refused("layout=flat", {"bundled, split"});
-  refused("order=coactivation", {"none"});
+  refused("order=random", {"none, coactivation"});
   refused("kv=int8", {"fp32, fp16"});
   refused("backend=gpu", {"auto, xnnpack"});
   refused("temperature=nan", {"temperature"});
@@ -161,12 +163,16 @@ TEST(Settings, SurviveARoundTrip) {
   const Keys keys{{"ram", "1048576"},  {"residency", "hybrid"}, {"predictor", "oracle"}, {"window", "4"},
                   {"layout", "split"}, {"order", "none"},       {"kv", "fp32"},          {"backend", "xnnpack"},
                   {"threads", "3"},    {"io_threads", "9"},     {"read_gap", "8192"},    {"max_read", "4096"},
-                  {"overlap", "off"},  {"context", "77"}};
+                  {"overlap", "off"},  {"context", "77"},       {"hot", "0.25"}};
   const Result<Options> options = parse_options(keys);
   ASSERT_TRUE(options.ok()) << options.status().message();
   EXPECT_EQ(settings_of(options.value()), keys);
   Keys automatic = keys;
   automatic["window"] = "auto";
+  automatic["hot"] = "auto";
+  EXPECT_EQ(settings_of(parse_options(automatic).value()), automatic);
+  automatic["hot"] = "off";
+  automatic["order"] = "coactivation";
   EXPECT_EQ(settings_of(parse_options(automatic).value()), automatic);
 }
 

@@ -1,11 +1,14 @@
 #include "support/tiny_package.h"
 
+#include <algorithm>
 #include <cmath>
 #include <cstdio>
 #include <filesystem>
 #include <fstream>
 #include <map>
 #include <nlohmann/json.hpp>
+#include <numeric>
+#include <random>
 
 #include "kernels/kernels.h"
 #include "support/package_files.h"
@@ -51,6 +54,9 @@ TinyLayer random_layer(const TinyPackageOptions& options, Random& random) {
   layer.down = rounded(random.uniforms(f * d, -down_scale, down_scale), options.dtype);
   layer.up_bias = random.uniforms(f, -0.9f, 0.0f);
   layer.down_bias = random.uniforms(d, -0.1f, 0.1f);
+  layer.places.resize(f);
+  std::iota(layer.places.begin(), layer.places.end(), 0u);
+  std::shuffle(layer.places.begin(), layer.places.end(), std::mt19937(options.ffn_size));
   if (options.predictor == TinyPredictor::kRandom) {
     layer.rank = options.predictor_rank;
     layer.a = rounded(random.uniforms(layer.rank * d, -up_scale, up_scale), options.dtype);
@@ -66,12 +72,25 @@ TinyLayer random_layer(const TinyPackageOptions& options, Random& random) {
   return layer;
 }
 
+// The layer's rows in order of places.
+TinyLayer at_places(const TinyPackageOptions& options, const TinyLayer& layer) {
+  TinyLayer moved = layer;
+  const auto d = static_cast<std::ptrdiff_t>(options.hidden_size);
+  for (uint32_t n = 0; n < options.ffn_size; ++n) {
+    const std::ptrdiff_t to = layer.places[n] * d;
+    std::copy_n(layer.up.begin() + n * d, d, moved.up.begin() + to);
+    std::copy_n(layer.down.begin() + n * d, d, moved.down.begin() + to);
+  }
+  return moved;
+}
+
+// Rows of `weights` are in order of places.
 json shard_files(Files& files, const TinyPackageOptions& options, const TinyLayer& weights, uint32_t layer,
-                 uint32_t part) {
+                 uint32_t part, const std::string& order) {
   static constexpr const char* kNames[] = {"bundle", "up", "down"};
   const ShardShape shape = {
       part, options.dtype, layer, options.hidden_size, options.ffn_size, options.neurons_per_shard};
-  const std::string folder = part == 0 ? "ffn/bundled-none/layer_" : "ffn/split-none/layer_";
+  const std::string folder = (part == 0 ? "ffn/bundled-" : "ffn/split-") + order + "/layer_";
   json names = json::array();
   for (uint32_t first = 0; first < options.ffn_size; first += options.neurons_per_shard) {
     char number[16];
@@ -85,29 +104,40 @@ json shard_files(Files& files, const TinyPackageOptions& options, const TinyLaye
 
 json ffn_facts(Files& files, const TinyPackageOptions& options, const std::vector<TinyLayer>& layers) {
   json bias = json::array();
-  json bundled = json::array();
-  json split = json::array();
   for (uint32_t l = 0; l < options.layers; ++l) {
     bias.push_back(layer_name("ffn/layer_", l, ".bias"));
     Bytes values = elements(layers[l].up_bias, DType::kFp32);
     const Bytes down = elements(layers[l].down_bias, DType::kFp32);
     values.insert(values.end(), down.begin(), down.end());
     files[bias.back()] = {values, "ffn_bias"};
-    if (options.bundled) bundled.push_back({{"bundle", shard_files(files, options, layers[l], l, 0)}});
-    if (options.split) {
-      split.push_back({{"up", shard_files(files, options, layers[l], l, 1)},
-                       {"down", shard_files(files, options, layers[l], l, 2)}});
-    }
   }
   json variants = json::array();
-  const auto add = [&](const char* layout, const json& of_layers) {
+  const auto add = [&](const std::string& layout, const std::string& order) {
+    json of_layers = json::array();
+    json places = json::array();
+    for (uint32_t l = 0; l < options.layers; ++l) {
+      const TinyLayer rows = order == "none" ? layers[l] : at_places(options, layers[l]);
+      const auto shards = [&](uint32_t part) { return shard_files(files, options, rows, l, part, order); };
+      if (layout == "bundled") {
+        of_layers.push_back({{"bundle", shards(0)}});
+      } else {
+        of_layers.push_back({{"up", shards(1)}, {"down", shards(2)}});
+      }
+      places.push_back(layer_name("ffn/" + layout + "_", l, "." + order + ".places"));
+      const auto* bytes = reinterpret_cast<const std::byte*>(rows.places.data());
+      if (order != "none") files[places.back()] = {Bytes(bytes, bytes + 4 * rows.places.size()), "ffn_places"};
+    }
     variants.push_back({{"layout", layout},
-                        {"order", "none"},
+                        {"order", order},
                         {"neurons_per_shard", options.neurons_per_shard},
                         {"layers", of_layers}});
+    if (order != "none") variants.back()["places"] = places;
   };
-  if (options.bundled) add("bundled", bundled);
-  if (options.split) add("split", split);
+  for (const std::string order : {"none", "coactivation"}) {
+    if (order != "none" && !options.permuted) continue;
+    if (options.bundled) add("bundled", order);
+    if (options.split) add("split", order);
+  }
   return {{"dtype", options.dtype == DType::kFp32 ? "fp32" : "fp16"}, {"bias", bias}, {"variants", variants}};
 }
 

@@ -27,6 +27,7 @@ struct TinyPackageOptions {
   DType dtype = DType::kFp16;  // embedding, FFN, predictors
   bool bundled = true;
   bool split = true;
+  bool permuted = false;  // each layout also with order coactivation, at random places
   uint32_t neurons_per_shard = 64;
   TinyPredictor predictor = TinyPredictor::kExact;
   uint32_t predictor_rank = 8;
@@ -39,6 +40,7 @@ struct TinyLayer {
   std::vector<float> down;       // [ffn_size, hidden_size]: row n is neuron n's down column
   std::vector<float> up_bias;    // [ffn_size]; about a third of the neurons fire
   std::vector<float> down_bias;  // [hidden_size]
+  std::vector<uint32_t> places;  // [ffn_size], of the permuted variants
   // Empty without a predictor.
   uint32_t rank = 0;
   std::vector<float> a;     // [rank, hidden_size]

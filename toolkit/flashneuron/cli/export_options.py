@@ -37,7 +37,9 @@ def recipe_options(function: _F) -> _F:
         click.option(
             "--layout", metavar="L[,L]", default="bundled", show_default=True, help="bundled, split, or both."
         ),
-        click.option("--order", type=click.Choice(["none"]), default="none", show_default=True, help="Of neurons."),
+        click.option(
+            "--order", metavar="O[,O]", default="none", show_default=True, help="none, coactivation, or both."
+        ),
         click.option("--predictor", type=click.Choice(["lowrank", "none"]), default="lowrank", show_default=True),
         click.option(
             "--max-chunk", type=int, default=64, show_default=True, help="Prompt tokens of one attention call."
@@ -54,9 +56,11 @@ def make_recipe(layout: str, order: str, **options: object) -> ExportRecipe:
         from flashneuron.export.recipe import ExportRecipe
     except ModuleNotFoundError as error:
         raise InputError(f"export needs {error.name}; install the extra: pip install 'flashneuron[export]'") from None
+    lists = {"layouts": tuple(dict.fromkeys(layout.split(","))), "orders": tuple(dict.fromkeys(order.split(",")))}
     try:
-        return ExportRecipe.model_validate({"layouts": tuple(dict.fromkeys(layout.split(","))), **options})
+        return ExportRecipe.model_validate({**lists, **options})
     except ValidationError as error:
         defect = error.errors()[0]
-        option = {"layouts": "layout", "max_chunk": "max-chunk"}.get(str(defect["loc"][0]), str(defect["loc"][0]))
+        name = str(defect["loc"][0])
+        option = {"layouts": "layout", "orders": "order", "max_chunk": "max-chunk"}.get(name, name)
         raise InputError(f"--{option} {defect['input']}: {defect['msg'].replace('Input', 'it')}") from None

@@ -3,21 +3,26 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from statistics import fmean
+from typing import Any, TypeVar
 
-from pydantic import ValidationError
+import numpy as np
+from pydantic import BaseModel, ValidationError
 
 from flashneuron.errors import PackageError
 from flashneuron.package.ffn_file import Part
 from flashneuron.package.manifest import Package
+from flashneuron.package.neuron_lists import read_frequency
 from flashneuron.predictor.settings import PredictorTable
 from flashneuron.report.table import text_table
 from flashneuron.units import format_bytes
 
+_T = TypeVar("_T", bound=BaseModel)
+
 
 def describe(package: Package) -> dict[str, Any]:
     manifest = package.manifest
-    table = _predictor_table(package)
+    table, order = _predictor_table(package), _order_table(package)
     sizes = package.role_bytes()
     variants = [
         {
@@ -42,7 +47,12 @@ def describe(package: Package) -> dict[str, Any]:
             {"backend": programs.backend, "dtype": programs.dtype, "max_chunk": programs.max_chunk}
             for programs in manifest.attention
         ],
-        "ffn": {"dtype": manifest.ffn.dtype, "variants": variants},
+        "ffn": {
+            "dtype": manifest.ffn.dtype,
+            "variants": variants,
+            "frequency": _frequency(package),
+            "order": order.model_dump(mode="json") if order else None,
+        },
         "predictor": table.model_dump(mode="json") if table else None,
     }
 
@@ -59,6 +69,8 @@ def render(data: dict[str, Any]) -> str:
             ("neurons", f"{v['layout']} {ffn['dtype']}, {v['record_bytes']} bytes a record, order {v['order']}")
             for v in ffn["variants"]
         ],
+        *[("frequencies", _frequency_text(found)) for found in [ffn["frequency"]] if found],
+        *[("runs on flash", _order_text(found["layers"])) for found in [ffn["order"]] if found],
         ("made by", f"{data['created_by']}, format {data['format_version']}"),
     ]
     width = max(len(name) for name, _ in facts)
@@ -82,14 +94,57 @@ def render_predictors(table: dict[str, Any] | None) -> str:
     return f"{shown}\n\nperplexity on held-out text: dense {dense:.3f}, predicted {predicted:.3f} ({change})"
 
 
+class OrderRow(BaseModel):
+    run_length_before: float
+    run_length_after: float
+
+
+class OrderTable(BaseModel):
+    """Mean runs of neighbours among the neurons that a token newly needs (FORMAT.md, statistics.json)."""
+
+    layers: list[OrderRow]
+
+
+def _frequency(package: Package) -> dict[str, float] | None:
+    """Over all layers: the mean, and the share of neurons that half of all selections go to."""
+    names = package.manifest.ffn.frequency
+    if names is None:
+        return None
+    falling = np.sort(np.concatenate([read_frequency(package.path_of(name)) for name in names]).astype(np.float64))[
+        ::-1
+    ]
+    half = np.searchsorted(np.cumsum(falling), falling.sum() / 2) + 1
+    return {"mean": float(falling.mean()), "neurons_of_half": float(half / len(falling))}
+
+
+def _frequency_text(frequency: dict[str, float]) -> str:
+    mean, half = frequency["mean"], frequency["neurons_of_half"]
+    return f"a token selects {mean:.1%}; half of all selections are of {half:.1%} of the neurons"
+
+
+def _order_text(rows: list[dict[str, float]]) -> str:
+    before, after = (fmean(row[f"run_length_{when}"] for row in rows) for when in ("before", "after"))
+    return f"{before:.2f} neurons by index, {after:.2f} by co-activation, of those that a token newly needs"
+
+
 def _predictor_table(package: Package) -> PredictorTable | None:
     """The table that export measured. Errors: PackageError."""
+    return _statistics(package, "predictor", PredictorTable, "a predictor table")
+
+
+def _order_table(package: Package) -> OrderTable | None:
+    return _statistics(package, "order", OrderTable, "run lengths", optional=True)
+
+
+def _statistics(package: Package, key: str, kind: type[_T], what: str, optional: bool = False) -> _T | None:
+    """What statistics.json holds under `key`; `optional`: the key may be absent. Errors: PackageError."""
     for entry in package.with_role("statistics"):
         try:
-            stored = json.loads(package.read(entry.path))["predictor"]
-            return PredictorTable.model_validate(stored, extra="ignore") if stored is not None else None
-        except (ValueError, KeyError, TypeError, ValidationError):
-            raise PackageError(f"{package.path_of(entry.path)} is not a predictor table; export again") from None
+            document = json.loads(package.read(entry.path))
+            stored = document.get(key) if optional else document[key]
+            return kind.model_validate(stored, extra="ignore") if stored is not None else None
+        except (ValueError, KeyError, TypeError, AttributeError, ValidationError):
+            raise PackageError(f"{package.path_of(entry.path)} is not {what}; export again") from None
     return None
 
 

@@ -25,7 +25,7 @@ def estimate_bytes(spec: ModelSpec, recipe: ExportRecipe) -> int:
     total = _OTHER_BYTES + (spec.vocab_size + spec.position_rows) * d * size
     total += spec.layers * (bias_bytes(d, ffn) + 2 * d * (d + kv) * attention + _PROGRAM_BYTES)
     total += spec.vocab_size * d * attention + _PROGRAM_BYTES
-    for variant in plan_ffn(spec, recipe.dtype, recipe.layouts).variants:
+    for variant in plan_ffn(spec, recipe.dtype, recipe.layouts, recipe.orders).variants:
         for part in PARTS[variant.layout]:
             geometry = FfnGeometry(part, recipe.dtype, d, ffn, variant.neurons_per_shard)
             total += spec.layers * sum(geometry.shard_bytes(shard) for shard in range(geometry.shard_count))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -10,11 +11,13 @@ from typing import Any
 import numpy as np
 
 from flashneuron.export.rounding import rounded
+from flashneuron.export.usage import places_file
 from flashneuron.model.spec import ModelSpec, Weights
 from flashneuron.package.atomic import atomic_write
-from flashneuron.package.ffn_file import FfnGeometry, Part, Rows, neurons_per_shard, write_shard
+from flashneuron.package.ffn_file import FfnGeometry, Part, neurons_per_shard, write_shard
 from flashneuron.package.layout import DType
-from flashneuron.package.schema import FfnFacts, FfnLayerFiles, FfnVariant, Layout
+from flashneuron.package.neuron_lists import inverse, read_places
+from flashneuron.package.schema import FfnFacts, FfnLayerFiles, FfnVariant, Layout, Order
 from flashneuron.progress import Progress
 
 PARTS: dict[Layout, tuple[Part, ...]] = {"bundled": (Part.BUNDLE,), "split": (Part.UP, Part.DOWN)}
@@ -22,10 +25,18 @@ Array = np.ndarray[Any, Any]
 
 
 def write_ffn(
-    spec: ModelSpec, weights: Weights, folder: Path, dtype: DType, layouts: Sequence[Layout], progress: Progress
+    spec: ModelSpec,
+    weights: Weights,
+    folder: Path,
+    dtype: DType,
+    layouts: Sequence[Layout],
+    progress: Progress,
+    orders: Sequence[Order] = ("none",),
 ) -> FfnFacts:
-    """Writes every layer's shards and biases; files that are there are kept."""
-    facts = plan_ffn(spec, dtype, layouts)
+    """Writes every layer's shards and biases; files that are there are kept. Precondition: places of an order other
+    than none are written (usage.py).
+    """
+    facts = plan_ffn(spec, dtype, layouts, orders)
     with progress.step("FFN records", spec.layers, "layers") as advance:
         for layer in range(spec.layers):
             _write_layer(spec, weights, folder, facts, layer)
@@ -33,22 +44,25 @@ def write_ffn(
     return facts
 
 
-def plan_ffn(spec: ModelSpec, dtype: DType, layouts: Sequence[Layout]) -> FfnFacts:
-    """The files that there will be."""
+def plan_ffn(spec: ModelSpec, dtype: DType, layouts: Sequence[Layout], orders: Sequence[Order] = ("none",)) -> FfnFacts:
+    """The files that there will be, but for frequencies."""
     variants = []
-    for layout in layouts:
+    for layout, order in itertools.product(layouts, orders):
         per_shard = neurons_per_shard(PARTS[layout][0], dtype, spec.hidden_size, spec.ffn_size)
         layers = []
         for layer in range(spec.layers):
             files = {
                 part.name.lower(): tuple(
-                    f"ffn/{layout}-none/layer_{layer:03}.{part.name.lower()}.{shard:04}.ffn"
+                    f"ffn/{layout}-{order}/layer_{layer:03}.{part.name.lower()}.{shard:04}.ffn"
                     for shard in range(FfnGeometry(part, dtype, spec.hidden_size, spec.ffn_size, per_shard).shard_count)
                 )
                 for part in PARTS[layout]
             }
             layers.append(FfnLayerFiles(**files))
-        variants.append(FfnVariant(layout=layout, order="none", neurons_per_shard=per_shard, layers=tuple(layers)))
+        places = None if order == "none" else tuple(places_file(layout, layer) for layer in range(spec.layers))
+        variants.append(
+            FfnVariant(layout=layout, order=order, neurons_per_shard=per_shard, layers=tuple(layers), places=places)
+        )
     bias = tuple(f"ffn/layer_{layer:03}.bias" for layer in range(spec.layers))
     return FfnFacts(dtype=dtype, bias=bias, variants=tuple(variants))
 
@@ -60,7 +74,12 @@ def _write_layer(spec: ModelSpec, weights: Weights, folder: Path, facts: FfnFact
         biases = [weights[f"{name}.{part}.bias"].float().numpy() for part in ("up", "down")]
         atomic_write(bias, np.concatenate(biases).astype("<f4").tobytes())
     missing = [
-        (FfnGeometry(part, facts.dtype, spec.hidden_size, spec.ffn_size, variant.neurons_per_shard), number, path)
+        (
+            variant,
+            FfnGeometry(part, facts.dtype, spec.hidden_size, spec.ffn_size, variant.neurons_per_shard),
+            number,
+            path,
+        )
         for variant in facts.variants
         for part, shards in variant.layers[layer].parts(variant.layout).items()
         for number, path in enumerate(shards)
@@ -70,14 +89,17 @@ def _write_layer(spec: ModelSpec, weights: Weights, folder: Path, facts: FfnFact
         return
     up = rounded(weights[f"{name}.up.weight"], facts.dtype, f"{name}.up.weight")
     down = rounded(weights[f"{name}.down.weight"], facts.dtype, f"{name}.down.weight").T
-    rows: dict[Part, Rows] = {
-        Part.BUNDLE: lambda a, b: np.concatenate([up[a:b], down[a:b]], axis=1),
-        Part.UP: partial(_slice, up),
-        Part.DOWN: partial(_slice, down),
-    }
-    for geometry, number, path in missing:
-        write_shard(folder / path, geometry, layer, number, rows[geometry.part])
+    matrices: dict[Part, tuple[Array, ...]] = {Part.BUNDLE: (up, down), Part.UP: (up,), Part.DOWN: (down,)}
+    for variant, geometry, number, path in missing:
+        rows = partial(_records, matrices[geometry.part], neurons_by_place(folder, variant, layer))
+        write_shard(folder / path, geometry, layer, number, rows)
 
 
-def _slice(array: Array, first: int, stop: int) -> Array:
-    return array[first:stop]
+def neurons_by_place(folder: Path, variant: FfnVariant, layer: int) -> Array | slice:
+    """What to index a layer's neurons with to have them in the order in which they lie on flash."""
+    return slice(None) if variant.places is None else inverse(read_places(folder / variant.places[layer]))
+
+
+def _records(matrices: tuple[Array, ...], order: Array | slice, first: int, stop: int) -> Array:
+    chosen = slice(first, stop) if isinstance(order, slice) else order[first:stop]
+    return np.concatenate([matrix[chosen] for matrix in matrices], axis=1)

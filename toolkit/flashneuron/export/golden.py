@@ -21,6 +21,7 @@ from flashneuron.model.spec import ModelSpec, Weights
 from flashneuron.package.atomic import atomic_write
 from flashneuron.package.ffn_file import FfnShard
 from flashneuron.package.layout import numpy_dtype
+from flashneuron.package.neuron_lists import read_places
 from flashneuron.package.schema import EmbeddingFacts, FfnFacts
 from flashneuron.progress import Progress
 
@@ -72,6 +73,8 @@ class StoredModel:
             stored = [FfnShard.open(self.folder / name).records() for name in shards]
             parts.append(np.concatenate(stored).astype(np.float32))
         records = np.concatenate(parts, axis=1)
+        if variant.places is not None:
+            records = records[read_places(self.folder / variant.places[index])]
         bias = np.fromfile(self.folder / self.ffn.bias[index], "<f4")
         up, down = torch.from_numpy(records[:, :width]), torch.from_numpy(records[:, width:]).T
         return Ffn(up, torch.from_numpy(bias[: len(up)]), down, torch.from_numpy(bias[len(up) :]))

@@ -21,6 +21,7 @@ from flashneuron.export.ffn import write_ffn
 from flashneuron.export.golden import GOLDEN, StoredModel, write_golden
 from flashneuron.export.recipe import ExportRecipe, PartialPackage, refuse_existing
 from flashneuron.export.source import Model, Source, open_source
+from flashneuron.export.usage import Usage, write_usage
 from flashneuron.package.atomic import atomic_write
 from flashneuron.package.manifest import MANIFEST, Package, file_entry, write_manifest
 from flashneuron.package.schema import (
@@ -56,15 +57,17 @@ def export_source(source: Source, output: Path, recipe: ExportRecipe, progress: 
         model, folder = job.model, job.partial.folder
         spec, weights = model.spec, model.weights
         embedding = write_embedding(spec, weights, folder, recipe.dtype, progress)
-        ffn = write_ffn(spec, weights, folder, recipe.dtype, recipe.layouts, progress)
         chunk = min(recipe.max_chunk, spec.max_context)
         programs = export_attention(spec, weights, folder, recipe.attention, chunk, progress)
         attention = AttentionFacts.model_validate_json(json.dumps(programs))
         table = source.predictors(folder / "predictor", progress)
+        usage = make_usage(job, recipe, progress)
+        ffn = write_ffn(spec, weights, folder, recipe.dtype, recipe.layouts, progress, recipe.orders)
+        ffn = ffn.model_copy(update={"frequency": usage.frequency or None})
         write_tokenizer(job)
         stored = StoredModel(spec, weights, folder, embedding, ffn, recipe.attention)
         write_golden(stored, model.tokenizer_json(), progress)
-        write_statistics(job, table)
+        write_statistics(job, table, usage)
         return finish(job, embedding, attention, ffn, table, progress)
 
 
@@ -83,6 +86,8 @@ class Job:
 def prepare(source: Source, output: Path, recipe: ExportRecipe, progress: Progress) -> Job:
     """What the source has not refused is refused here, before the partial folder is touched."""
     refuse_existing(output)
+    if "coactivation" in recipe.orders and recipe.predictor == "none":
+        raise InputError("--order coactivation needs predictors, whose selections it goes by; use --predictor lowrank")
     partial = PartialPackage(output)
     check_free_disk(source.model.spec, recipe, partial.folder)
     if partial.begin(recipe, f"{flashneuron.__version__} {source.fingerprint()}"):
@@ -90,13 +95,24 @@ def prepare(source: Source, output: Path, recipe: ExportRecipe, progress: Progre
     return Job(source, partial)
 
 
+def make_usage(job: Job, recipe: ExportRecipe, progress: Progress) -> Usage:
+    """Frequencies and places; none if the source has no selections."""
+    folder = job.partial.folder
+    selections = job.source.selections(folder / "predictor")
+    if selections is None:
+        return Usage()
+    ordered = recipe.layouts if "coactivation" in recipe.orders else ()
+    return write_usage(selections, job.model.spec.layers, ordered, folder, progress)
+
+
 def write_tokenizer(job: Job) -> None:
     atomic_write(job.partial.folder / TOKENIZER, job.model.tokenizer_json())
 
 
-def write_statistics(job: Job, table: PredictorTable | None) -> None:
+def write_statistics(job: Job, table: PredictorTable | None, usage: Usage) -> None:
     predictor = table.model_dump(mode="json") if table else None
-    statistics = {"predictor": predictor, **job.source.statistics()}
+    order = {"layers": list(usage.run_lengths)} if usage.run_lengths else None
+    statistics = {"predictor": predictor, "order": order, **job.source.statistics()}
     atomic_write(job.partial.folder / STATISTICS, json.dumps(statistics, indent=1).encode())
 
 
@@ -115,6 +131,8 @@ def finish(
     roles: list[tuple[str, Role]] = [(embedding.file, "embedding")]
     roles += [(name, "attention") for name in attention.layers] + [(attention.head, "head")]
     roles += [(name, "ffn_bias") for name in ffn.bias]
+    roles += [(name, "ffn_frequency") for name in ffn.frequency or ()]
+    roles += [(name, "ffn_places") for name in (name for variant in ffn.variants for name in variant.places or ())]
     roles += [(name, "ffn") for name in _shards(ffn)]
     roles += [(row.file, "predictor") for row in rows]
     roles += [(TOKENIZER, "tokenizer"), (GOLDEN, "golden"), (STATISTICS, "statistics")]

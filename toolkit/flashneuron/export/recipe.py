@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from flashneuron.errors import InputError
 from flashneuron.package.atomic import TEMPORARY_SUFFIX, atomic_write, sync_path
 from flashneuron.package.layout import DType
-from flashneuron.package.schema import Layout
+from flashneuron.package.schema import Layout, Order
 
 RECIPE = "recipe.json"
 PARTIAL_SUFFIX = ".partial"
@@ -26,6 +26,7 @@ class ExportRecipe(BaseModel):
     dtype: DType = "fp16"  # of FFN records, embedding and predictors
     attention: DType = "fp16"
     layouts: Annotated[tuple[Layout, ...], Field(min_length=1)] = ("bundled",)
+    orders: Annotated[tuple[Order, ...], Field(min_length=1)] = ("none",)
     predictor: Literal["lowrank", "none"] = "lowrank"
     recall: Annotated[float, Field(gt=0, lt=1)] = 0.99
     rank: Annotated[int, Field(ge=1, le=65536)] | None = None  # None: chosen per layer

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -10,6 +11,8 @@ from typing import Any, Protocol
 from flashneuron.errors import InputError
 from flashneuron.export.recipe import ExportRecipe
 from flashneuron.export.texts import CalibrationText, Ids, read_texts, token_sequences
+from flashneuron.export.usage import Array as Selections
+from flashneuron.export.usage import predicted_selections
 from flashneuron.model.folder import ModelFolder, open_model
 from flashneuron.model.spec import ModelSpec, Weights
 from flashneuron.predictor.settings import PredictorSettings, PredictorTable
@@ -49,6 +52,12 @@ class Source(Protocol):
         """Writes folder/layer_LLL.pred and says what they do; None: there are none. What is there is kept."""
         ...
 
+    def selections(self, folder: Path) -> Iterator[Selections] | None:
+        """What the predictors in `folder` select on calibration text, bool [tokens, F] of each layer in turn, tokens in
+        the order of the text; None: unknown.
+        """
+        ...
+
     def statistics(self) -> dict[str, Any]:
         """Keys of statistics.json besides `predictor`; asked for last."""
         ...
@@ -71,6 +80,11 @@ class FolderSource:
             return None
         train, validation = self._sequences
         return train_predictors(self.model.spec, self.model.weights, train, validation, self.settings, folder, progress)
+
+    def selections(self, folder: Path) -> Iterator[Selections] | None:
+        if self.text is None:
+            return None
+        return predicted_selections(self.model.spec, self.model.weights, self.sequences(), folder, folder)
 
     def statistics(self) -> dict[str, Any]:
         return {"calibration_text": self.text.source if self.text else None}

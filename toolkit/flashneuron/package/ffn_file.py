@@ -36,7 +36,9 @@ class Part(IntEnum):
 
 @dataclass(frozen=True)
 class FfnGeometry:
-    """Where the records of one layer lie. Neuron n is record n % neurons_per_shard of shard n // neurons_per_shard."""
+    """Where the records of one layer lie: place p is record p % neurons_per_shard of shard p // neurons_per_shard. A
+    neuron's place is its index, unless the variant has places.
+    """
 
     part: Part
     dtype: DType
@@ -82,7 +84,9 @@ def neurons_per_shard(part: Part, dtype: DType, hidden_size: int, ffn_size: int)
 
 
 def write_shard(path: Path, geometry: FfnGeometry, layer: int, shard: int, rows: Rows) -> None:
-    """Writes one shard atomically. `rows(a, b)` gives neurons a … b-1 as [b - a, record_elements] of any float type."""
+    """Writes one shard atomically. `rows(a, b)` gives the neurons at places a … b-1 as [b - a, record_elements] of any
+    float type.
+    """
     neurons = geometry.neurons(shard)
     step = max(1, _WRITE_BYTES // geometry.stride)
     with atomic_path(path) as temporary, temporary.open("wb") as file:

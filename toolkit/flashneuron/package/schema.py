@@ -17,8 +17,10 @@ FORMAT_VERSION = 1
 MAX_MANIFEST_BYTES = 4 << 20
 
 Layout = Literal["bundled", "split"]
+Order = Literal["none", "coactivation"]
 Role = Literal[
-    "attention", "head", "ffn", "ffn_bias", "predictor", "embedding", "tokenizer", "golden", "statistics"
+    "attention", "head", "ffn", "ffn_bias", "ffn_places", "ffn_frequency", "predictor", "embedding", "tokenizer",
+    "golden", "statistics",
 ]  # fmt: skip
 Size = Annotated[int, Field(ge=1, lt=1 << 24)]
 
@@ -82,7 +84,7 @@ class AttentionFacts(_Strict):
 
 
 class FfnLayerFiles(_Strict):
-    """Shards of one layer in neuron order: `bundle` in the bundled layout, `up` and `down` in split."""
+    """Shards of one layer in order of places: `bundle` in the bundled layout, `up` and `down` in split."""
 
     bundle: tuple[PackagePath, ...] | None = None
     up: tuple[PackagePath, ...] | None = None
@@ -96,15 +98,29 @@ class FfnLayerFiles(_Strict):
 
 class FfnVariant(_Strict):
     layout: Layout
-    order: Literal["none"]
+    order: Order
     neurons_per_shard: Size
     layers: tuple[FfnLayerFiles, ...]
+    places: tuple[PackagePath, ...] | None = None  # None: each neuron lies at its index
+
+    @model_validator(mode="after")
+    def _consistent(self) -> FfnVariant:
+        if (self.places is None) != (self.order == "none"):
+            raise ValueError(f"order {self.order} has {'no ' if self.places is None else ''}places")
+        return self
 
 
 class FfnFacts(_Strict):
     dtype: DType
     bias: tuple[PackagePath, ...]
+    frequency: tuple[PackagePath, ...] | None = None
     variants: Annotated[tuple[FfnVariant, ...], Field(min_length=1)]
+
+    @model_validator(mode="after")
+    def _consistent(self) -> FfnFacts:
+        if len({(variant.layout, variant.order) for variant in self.variants}) < len(self.variants):
+            raise ValueError("two variants have the same layout and order")
+        return self
 
 
 class PredictorLayer(_Strict):
@@ -174,6 +190,9 @@ class Manifest(_Strict):
         lists |= {f"attention.{a.backend}.layers": len(a.layers) for a in self.attention}
         lists |= {f"predictors.{p.kind}.layers": len(p.layers) for p in self.predictors}
         lists |= {f"ffn.variants.{v.layout}.layers": len(v.layers) for v in self.ffn.variants}
+        lists |= {f"ffn.variants.{v.layout}.places": len(v.places) for v in self.ffn.variants if v.places is not None}
+        if self.ffn.frequency is not None:
+            lists["ffn.frequency"] = len(self.ffn.frequency)
         for name, length in lists.items():
             if length != self.model.layers:
                 raise ValueError(f"{name} has {length} items for {self.model.layers} layers")
@@ -196,7 +215,9 @@ class Manifest(_Strict):
             found += [(path, "attention", None) for path in programs.layers]
             found.append((programs.head, "head", None))
         found += [(path, "ffn_bias", bias_bytes(model.hidden_size, model.ffn_size)) for path in self.ffn.bias]
+        found += [(path, "ffn_frequency", 4 * model.ffn_size) for path in self.ffn.frequency or ()]
         for variant in self.ffn.variants:
+            found += [(path, "ffn_places", 4 * model.ffn_size) for path in variant.places or ()]
             for layer in variant.layers:
                 for part, shards in layer.parts(variant.layout).items():
                     geometry = self.geometry(variant, part)

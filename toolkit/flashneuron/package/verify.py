@@ -9,6 +9,7 @@ from pathlib import Path
 from flashneuron.errors import PackageError
 from flashneuron.package.ffn_file import FfnShard
 from flashneuron.package.manifest import MANIFEST, Package
+from flashneuron.package.neuron_lists import read_frequency, read_places
 from flashneuron.package.predictor_file import read_predictor
 from flashneuron.progress import Advance, Progress, SilentProgress
 
@@ -37,7 +38,11 @@ def _defects(package: Package) -> Iterator[str]:
     for path in sorted(folder.rglob("*")):
         if not path.is_dir() and path.relative_to(folder).as_posix() not in listed:
             yield f"{path} is not listed in {MANIFEST}; remove it"
+    for name in manifest.ffn.frequency or ():
+        read_frequency(package.path_of(name))
     for variant in manifest.ffn.variants:
+        for name in variant.places or ():
+            read_places(package.path_of(name))
         for layer, files in enumerate(variant.layers):
             for part, shards in files.parts(variant.layout).items():
                 for number, name in enumerate(shards):

@@ -81,6 +81,17 @@ def _bytes(low: int, high: int) -> Callable[[str], Value]:
 
 
 LONGEST_READ = 64 << 20
+
+
+def _share_or(*words: str) -> Callable[[str], Value]:
+    number = _real(lambda share: 0 <= share <= 1, f"a number from 0 to 1, {' or '.join(words)}")
+
+    def parse(text: str) -> Value:
+        return text if text in words else number(text)
+
+    return parse
+
+
 # What decides where bytes come from, in the order of help.
 RUNTIME = (
     Setting(
@@ -107,8 +118,14 @@ RUNTIME = (
         "Keep the neurons of the last N tokens; auto: as many tokens as the budget holds.",
         _whole(1, word="auto"),
     ),
+    Setting(
+        "hot",
+        "auto|off|SHARE",
+        "Share of the neurons' budget, 0 to 1, that is pinned to the most frequent neurons; auto: chosen.",
+        _share_or("auto", "off"),
+    ),
     Setting("layout", "bundled|split", "Up row and down column in one record, or apart.", _choice("bundled", "split")),
-    Setting("order", "none", "Order of the neurons on flash.", _choice("none")),
+    Setting("order", "none|coactivation", "Order of the neurons on flash.", _choice("none", "coactivation")),
     Setting("kv", "fp32|fp16", "Element of the KV cache.", _choice("fp32", "fp16")),
     Setting("backend", "auto|xnnpack", "Which attention programs to use.", _choice("auto", "xnnpack")),
     Setting("threads", "N", "Compute threads.", _whole(1, 256)),
@@ -158,6 +175,7 @@ class RunSettings:
     residency: str | None = None
     predictor: str | None = None
     window: int | str | None = None  # tokens, or "auto"
+    hot: float | str | None = None  # share of the neurons' budget, "auto" or "off"
     layout: str | None = None
     order: str | None = None
     kv: str | None = None

@@ -12,6 +12,7 @@ from typing import Any
 
 from flashneuron.errors import InputError
 from flashneuron.export.texts import Ids
+from flashneuron.export.usage import predicted_selections
 from flashneuron.model.families import opt
 from flashneuron.model.spec import ModelSpec
 from flashneuron.package.atomic import atomic_write
