@@ -14,14 +14,20 @@ from flashneuron.cli.package_summary import describe, render
 from flashneuron.cli.progress import make_progress
 from flashneuron.errors import InputError
 
-_DTYPES = click.Choice(["fp32", "fp16"])
+_DTYPES = click.Choice(["fp32", "fp16", "bf16", "int8", "int4"])
 
 
 @click.command()
 @click.argument("model", metavar="MODEL", type=click.Path(path_type=Path))
 @click.option("-o", "--output", metavar="PKG", type=click.Path(path_type=Path), required=True, help="Package to make.")
-@click.option("--dtype", type=_DTYPES, default="fp16", show_default=True, help="Element of neurons and embedding.")
-@click.option("--attention", type=_DTYPES, default="fp16", show_default=True, help="Element of attention and head.")
+@click.option("--dtype", type=_DTYPES, default="fp16", show_default=True, help="Element of neurons.")
+@click.option(
+    "--attention",
+    type=click.Choice(["fp32", "fp16"]),
+    default="fp16",
+    show_default=True,
+    help="Element of attention and head.",
+)
 @click.option("--layout", metavar="L[,L]", default="bundled", show_default=True, help="bundled, split, or both.")
 @click.option("--order", type=click.Choice(["none"]), default="none", show_default=True, help="Order of neurons.")
 @click.option("--predictor", type=click.Choice(["lowrank", "none"]), default="lowrank", show_default=True)
