@@ -21,7 +21,7 @@ class WeightMatrix {
   void fill(DType dtype);
   // `share` of the neurons of a layer of `ffn_size`, at places drawn from the whole matrix, in neuron order.
   std::vector<NeuronRow> draw(uint32_t ffn_size, double share);
-  std::span<const std::byte> memory() const { return memory_.span(); }
+  std::span<const std::byte> memory() { return memory_.span(); }
 
  private:
   uint32_t hidden_size_;

@@ -148,8 +148,7 @@ void place_neurons(Configuration& chosen) {
   if (chosen.options.residency == Residency::kHybrid) {
     const uint64_t weights = chosen.package.role_bytes("attention") + chosen.package.role_bytes("head") +
                              chosen.package.role_bytes("embedding") + chosen.package.role_bytes("ffn_bias") +
-                             chosen.package.role_bytes("ffn_scales") +
-                             variant_bytes(chosen);
+                             chosen.package.role_bytes("ffn_scales") + variant_bytes(chosen);
     wanted = std::max<int64_t>(0, static_cast<int64_t>(weights / 2) - fixed.attention - fixed.head);
   }
   const OptionalRoles rest{.neurons_wanted = wanted,

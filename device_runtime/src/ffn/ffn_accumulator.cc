@@ -79,8 +79,8 @@ void FfnAccumulator::activate(std::span<const NeuronRow> rows, std::span<float> 
       if (row.up == nullptr) continue;
       const float* input = input_ + i % tokens_ * width_;
       const std::byte* next = i % tokens_ == 0 && r + ahead < rows.size() ? rows[r + ahead].up : nullptr;
-      activations[i] = kernels::relu_activation({row.up, row.up_scales}, dtype_, input, hidden_size_,
-                                                up_bias_[row.neuron], next);
+      activations[i] =
+          kernels::relu_activation({row.up, row.up_scales}, dtype_, input, hidden_size_, up_bias_[row.neuron], next);
     }
   });
 }

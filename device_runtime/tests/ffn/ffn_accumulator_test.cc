@@ -235,8 +235,7 @@ TEST(FfnAccumulator, WithoutRowsItGivesTheBias) {
 TEST(FfnAccumulator, ReportsItsBuffers) {
   ThreadPool pool(1);
   for (const DType dtype : {DType::kFp16, DType::kInt8, DType::kInt4}) {
-    EXPECT_EQ(FfnAccumulator(100, dtype, 3, pool).resident_bytes(),
-              FfnAccumulator::buffer_bytes(100, dtype, 3));
+    EXPECT_EQ(FfnAccumulator(100, dtype, 3, pool).resident_bytes(), FfnAccumulator::buffer_bytes(100, dtype, 3));
   }
   EXPECT_EQ(FfnAccumulator(100, DType::kFp16, 3, pool).resident_bytes(), 4u * 2 * 3 * 100);
 }
