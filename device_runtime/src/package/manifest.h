@@ -64,6 +64,7 @@ struct FfnFacts {
   DType dtype = DType::kFp32;
   std::vector<std::string> bias;
   std::vector<std::string> frequency;  // one file a layer; empty: unknown
+  std::vector<std::string> scales;     // empty for floats
   std::vector<FfnVariant> variants;
 };
 

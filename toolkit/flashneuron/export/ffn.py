@@ -10,12 +10,12 @@ from typing import Any
 
 import numpy as np
 
-from flashneuron.export.rounding import rounded
+from flashneuron.export.rounding import stored_rows
 from flashneuron.export.usage import places_file
 from flashneuron.model.spec import ModelSpec, Weights
 from flashneuron.package.atomic import atomic_write
 from flashneuron.package.ffn_file import FfnGeometry, Part, neurons_per_shard, write_shard
-from flashneuron.package.layout import DType
+from flashneuron.package.layout import DType, row_scales
 from flashneuron.package.neuron_lists import inverse, read_places
 from flashneuron.package.schema import FfnFacts, FfnLayerFiles, FfnVariant, Layout, Order
 from flashneuron.progress import Progress
@@ -33,7 +33,7 @@ def write_ffn(
     progress: Progress,
     orders: Sequence[Order] = ("none",),
 ) -> FfnFacts:
-    """Writes every layer's shards and biases; files that are there are kept. Precondition: places of an order other
+    """Writes every layer's shards, biases and scales; files that are there are kept. Precondition: places of an order other
     than none are written (usage.py).
     """
     facts = plan_ffn(spec, dtype, layouts, orders)
@@ -64,7 +64,9 @@ def plan_ffn(spec: ModelSpec, dtype: DType, layouts: Sequence[Layout], orders: S
             FfnVariant(layout=layout, order=order, neurons_per_shard=per_shard, layers=tuple(layers), places=places)
         )
     bias = tuple(f"ffn/layer_{layer:03}.bias" for layer in range(spec.layers))
-    return FfnFacts(dtype=dtype, bias=bias, variants=tuple(variants))
+    scales = tuple(f"ffn/layer_{layer:03}.scales" for layer in range(spec.layers))
+    has_scales = row_scales(dtype, spec.hidden_size) > 0
+    return FfnFacts(dtype=dtype, bias=bias, scales=scales if has_scales else None, variants=tuple(variants))
 
 
 def _write_layer(spec: ModelSpec, weights: Weights, folder: Path, facts: FfnFacts, layer: int) -> None:
@@ -85,10 +87,16 @@ def _write_layer(spec: ModelSpec, weights: Weights, folder: Path, facts: FfnFact
         for number, path in enumerate(shards)
         if not (folder / path).exists()
     ]
-    if not missing:
+    scales = folder / facts.scales[layer] if facts.scales else None
+    if not missing and (scales is None or scales.exists()):
         return
-    up = rounded(weights[f"{name}.up.weight"], facts.dtype, f"{name}.up.weight")
-    down = rounded(weights[f"{name}.down.weight"], facts.dtype, f"{name}.down.weight").T
+    stored = (
+        stored_rows(weights[f"{name}.up.weight"], facts.dtype, f"{name}.up.weight"),
+        stored_rows(weights[f"{name}.down.weight"].T, facts.dtype, f"{name}.down.weight"),
+    )
+    if scales is not None:
+        atomic_write(scales, b"".join(part.scales.tobytes() for part in stored if part.scales is not None))
+    up, down = (part.elements for part in stored)
     matrices: dict[Part, tuple[Array, ...]] = {Part.BUNDLE: (up, down), Part.UP: (up,), Part.DOWN: (down,)}
     for variant, geometry, number, path in missing:
         rows = partial(_records, matrices[geometry.part], neurons_by_place(folder, variant, layer))

@@ -23,6 +23,7 @@ from flashneuron.export.recipe import ExportRecipe, PartialPackage, refuse_exist
 from flashneuron.export.source import Model, Source, open_source
 from flashneuron.export.usage import Usage, write_usage
 from flashneuron.package.atomic import atomic_write
+from flashneuron.package.layout import float_dtype
 from flashneuron.package.manifest import MANIFEST, Package, file_entry, write_manifest
 from flashneuron.package.schema import (
     AttentionFacts,
@@ -56,7 +57,7 @@ def export_source(source: Source, output: Path, recipe: ExportRecipe, progress: 
         job = prepare(source, output, recipe, progress)
         model, folder = job.model, job.partial.folder
         spec, weights = model.spec, model.weights
-        embedding = write_embedding(spec, weights, folder, recipe.dtype, progress)
+        embedding = write_embedding(spec, weights, folder, float_dtype(recipe.dtype), progress)
         chunk = min(recipe.max_chunk, spec.max_context)
         programs = export_attention(spec, weights, folder, recipe.attention, chunk, progress)
         attention = AttentionFacts.model_validate_json(json.dumps(programs))
@@ -130,7 +131,7 @@ def finish(
     predictors = (PredictorFacts(kind="lowrank", input="ffn_input", layers=tuple(rows)),) if rows else ()
     roles: list[tuple[str, Role]] = [(embedding.file, "embedding")]
     roles += [(name, "attention") for name in attention.layers] + [(attention.head, "head")]
-    roles += [(name, "ffn_bias") for name in ffn.bias]
+    roles += [(name, "ffn_bias") for name in ffn.bias] + [(name, "ffn_scales") for name in ffn.scales or ()]
     roles += [(name, "ffn_frequency") for name in ffn.frequency or ()]
     roles += [(name, "ffn_places") for name in (name for variant in ffn.variants for name in variant.places or ())]
     roles += [(name, "ffn") for name in _shards(ffn)]

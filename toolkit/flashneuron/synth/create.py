@@ -11,6 +11,7 @@ from pydantic import BaseModel
 from flashneuron.export.pipeline import STATISTICS, disk_full_is_one_line, export_source
 from flashneuron.export.recipe import ExportRecipe, PartialPackage, refuse_existing
 from flashneuron.package.atomic import atomic_write
+from flashneuron.package.layout import predictor_dtype
 from flashneuron.progress import Progress
 from flashneuron.synth.biasless import BiaslessModel
 from flashneuron.synth.folder import check_free_disk, write_shards, write_small_files
@@ -29,7 +30,7 @@ class FolderRecipe(BaseModel):
 
 def create_package(shape: Shape, seed: int, output: Path, recipe: ExportRecipe, progress: Progress) -> dict[str, Any]:
     """Returns statistics.json's `synthetic`. Errors: as export_source, and InputError for a family without export."""
-    source = SyntheticSource(SyntheticModel(shape, seed), recipe.dtype, recipe.predictor == "lowrank")
+    source = SyntheticSource(SyntheticModel(shape, seed), predictor_dtype(recipe.dtype), recipe.predictor == "lowrank")
     package = export_source(source, output, recipe, progress)
     found: dict[str, Any] = json.loads(package.read(STATISTICS))["synthetic"]
     return found

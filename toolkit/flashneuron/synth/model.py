@@ -12,11 +12,10 @@ from typing import Any
 
 from flashneuron.errors import InputError
 from flashneuron.export.texts import Ids
-from flashneuron.export.usage import predicted_selections
 from flashneuron.model.families import opt
 from flashneuron.model.spec import ModelSpec
 from flashneuron.package.atomic import atomic_write
-from flashneuron.package.layout import DType
+from flashneuron.package.layout import PredictorDType
 from flashneuron.package.predictor_file import write_predictor
 from flashneuron.predictor.settings import LayerRow, PredictorSettings, PredictorTable
 from flashneuron.progress import Progress
@@ -65,7 +64,7 @@ class SyntheticModel:
 class SyntheticSource:
     """source.Source: predictors are given, and one pass over random tokens measures what they and the model do."""
 
-    def __init__(self, model: SyntheticModel, dtype: DType = "fp16", with_predictors: bool = True) -> None:
+    def __init__(self, model: SyntheticModel, dtype: PredictorDType = "fp16", with_predictors: bool = True) -> None:
         self.model = model
         self._dtype, self._with_predictors = dtype, with_predictors
         self._reached: Sparsity | None = None
