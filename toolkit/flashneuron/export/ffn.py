@@ -33,8 +33,9 @@ def write_ffn(
     progress: Progress,
     orders: Sequence[Order] = ("none",),
 ) -> FfnFacts:
-    """Writes every layer's shards, biases and scales; files that are there are kept. Precondition: places of an order other
-    than none are written (usage.py).
+    """Writes every layer's shards, biases and scales; files that are there are kept.
+
+    Precondition: places of an order other than none are written (usage.py).
     """
     facts = plan_ffn(spec, dtype, layouts, orders)
     with progress.step("FFN records", spec.layers, "layers") as advance:
