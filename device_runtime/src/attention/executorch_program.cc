@@ -4,6 +4,7 @@
 #include <array>
 
 #include "attention/attention_op.h"
+#include "package/file_io.h"
 
 namespace flashneuron {
 namespace {
@@ -74,7 +75,7 @@ Status ProgramContext::allocate() {
 Result<std::unique_ptr<ExecutorchProgram>> ExecutorchProgram::open(const std::string& path, const std::string& name) {
   auto loader = executorch::extension::FileDataLoader::from(path.c_str());
   if (!loader.ok()) return Status(StatusCode::kIo, name + ": cannot open the program; push the package again");
-  std::unique_ptr<ExecutorchProgram> opened(new ExecutorchProgram(name, std::move(loader.get())));
+  std::unique_ptr<ExecutorchProgram> opened(new ExecutorchProgram(path, name, std::move(loader.get())));
   auto program = executorch::runtime::Program::load(&opened->loader_,
                                                     executorch::runtime::Program::Verification::InternalConsistency);
   if (!program.ok() || !program->method_meta(kMethod).ok()) {
@@ -124,6 +125,7 @@ Status ExecutorchProgram::load(ProgramContext& context, std::span<const TensorVi
     const Error error = method_->set_output_data_ptr(outputs[i].data, bytes_of(outputs[i]), i);
     if (error != Error::Ok) return failed(error, "binding output " + std::to_string(i));
   }
+  drop_pages(path_);  // the delegate has its own copy of the weights
   return {};
 }
 

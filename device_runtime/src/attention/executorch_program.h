@@ -69,11 +69,12 @@ class ExecutorchProgram {
   Status run(std::span<const TensorView> inputs);
 
  private:
-  ExecutorchProgram(std::string name, executorch::extension::FileDataLoader loader)
-      : name_(std::move(name)), loader_(std::move(loader)) {}
+  ExecutorchProgram(std::string path, std::string name, executorch::extension::FileDataLoader loader)
+      : path_(std::move(path)), name_(std::move(name)), loader_(std::move(loader)) {}
   Status failed(executorch::runtime::Error error, const std::string& doing) const;
 
   // In this order: each refers to those before it.
+  std::string path_;
   std::string name_;
   executorch::extension::FileDataLoader loader_;
   std::optional<executorch::runtime::Program> program_;

@@ -34,7 +34,9 @@ InputFile::InputFile(InputFile&& other) noexcept
     : path_(std::move(other.path_)), descriptor_(std::exchange(other.descriptor_, -1)), bytes_(other.bytes_) {}
 
 InputFile::~InputFile() {
-  if (descriptor_ >= 0) ::close(descriptor_);
+  if (descriptor_ < 0) return;
+  (void)posix_fadvise(descriptor_, 0, 0, POSIX_FADV_DONTNEED);
+  ::close(descriptor_);
 }
 
 Status InputFile::read(uint64_t offset, std::span<std::byte> destination) const {
@@ -48,6 +50,8 @@ Status InputFile::read(uint64_t offset, std::span<std::byte> destination) const 
   }
   return {};
 }
+
+void drop_pages(const std::string& path) { (void)InputFile::open(path); }
 
 Result<std::vector<std::byte>> read_head(const std::string& path, uint64_t at_most, uint64_t& file_bytes) {
   FN_ASSIGN_OR_RETURN(const InputFile file, InputFile::open(path));

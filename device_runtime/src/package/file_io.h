@@ -12,7 +12,7 @@
 
 namespace flashneuron {
 
-// A file open for reading; closed with its owner.
+// A file open for reading; closed with its owner. Its pages leave the page cache then: what was read is in DRAM once.
 class InputFile {
  public:
   // A regular file. Errors: kNotFound, kIo.
@@ -33,6 +33,9 @@ class InputFile {
   int descriptor_ = -1;
   uint64_t bytes_ = 0;
 };
+
+// Drops a file's pages from the page cache, where that is possible.
+void drop_pages(const std::string& path);
 
 // The first `at_most` bytes of a file, or all where it is shorter; `file_bytes` is set to its size.
 Result<std::vector<std::byte>> read_head(const std::string& path, uint64_t at_most, uint64_t& file_bytes);

@@ -89,7 +89,7 @@ TEST_P(DecoderBits, TheOrderOnFlashAndTheHotSetDoNotChangeABit) {
           options.residency = residency;
           EXPECT_TRUE(same_bits(run(files, options), expected));
         }
-        options.staging_bytes = 40 * 1024;
+        options.staging_bytes = 160 * 1024;
         EXPECT_TRUE(same_bits(run(files, options), expected)) << "several rounds";
         options.pinned = {3, 50, 199};
         for (const uint32_t capacity : {3u, 60u}) {
@@ -159,7 +159,7 @@ TEST(Decoder, StagingSizeDoesNotChangeABit) {
   const TinyPackage files;
   for (const Layout layout : {Layout::kBundled, Layout::kSplit}) {
     const std::vector<float> expected = run(files, {.layout = layout, .staging_bytes = 1 << 20});
-    EXPECT_TRUE(same_bits(run(files, {.layout = layout, .staging_bytes = 64 * 1024}), expected));
+    EXPECT_TRUE(same_bits(run(files, {.layout = layout, .staging_bytes = 256 * 1024}), expected));
   }
 }
 
@@ -280,7 +280,7 @@ TEST(DecoderCounters, BundlingHalvesTheRequestsAtEqualBytes) {
 
 TEST(DecoderCounters, NeighboursByPlaceShareReads) {
   const TinyPackage files({.layers = 1, .hidden_size = 1024, .ffn_size = 64, .dtype = DType::kFp32, .permuted = true});
-  RigOptions options{.order = Order::kCoactivation, .staging_bytes = 1 << 20};
+  RigOptions options{.order = Order::kCoactivation, .staging_bytes = 4 << 20};
   const auto dense_requests = [&] {
     Rig rig(files, options);
     EXPECT_TRUE(rig.prefill({1, 2, 3}).ok());
