@@ -42,7 +42,7 @@ def apply(path: Path, edit: dict[str, Any]) -> None:
             if edit["kind"] == "json_delete":
                 del target[last]
             else:
-                assert target[last] != edit["value"]
+                assert (target.get(last) if isinstance(target, dict) else target[last]) != edit["value"]
                 target[last] = edit["value"]
             path.write_text(json.dumps(document))
         case kind:

@@ -7,10 +7,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from flashneuron.errors import PackageError
+from flashneuron.package.elements import decode, encode_floats, encode_int8, pack_int4
 from flashneuron.package.ffn_file import (
     HEADER_BYTES,
     MAX_SHARD_BYTES,
@@ -20,10 +22,11 @@ from flashneuron.package.ffn_file import (
     neurons_per_shard,
     write_shard,
 )
-from flashneuron.package.layout import DType, numpy_dtype
+from flashneuron.package.layout import DTYPE_CODES, DType, numpy_dtype, row_bytes, row_scales
 from flashneuron.package.predictor_file import LowRankPredictor, predictor_bytes, read_predictor, write_predictor
 
-dtypes = st.sampled_from(["fp32", "fp16"])
+dtypes = st.sampled_from(list(DTYPE_CODES))
+floats = st.sampled_from(["fp32", "fp16"])
 sizes = st.integers(1, 70)
 
 
@@ -31,7 +34,8 @@ sizes = st.integers(1, 70)
 @given(part=st.sampled_from(Part), dtype=dtypes, hidden=sizes, ffn=sizes, per_shard=sizes, seed=st.integers(0, 99))
 def test_shards_read_back(part: Part, dtype: DType, hidden: int, ffn: int, per_shard: int, seed: int) -> None:
     geometry = FfnGeometry(part, dtype, hidden, ffn, per_shard)
-    values = np.random.default_rng(seed).standard_normal((ffn, geometry.record_elements), np.float32)
+    shape = (ffn, geometry.record_bytes // numpy_dtype(dtype).itemsize)
+    values = np.random.default_rng(seed).integers(0, 100, shape).astype(numpy_dtype(dtype))
     covered: list[int] = []
     with tempfile.TemporaryDirectory() as folder:
         for number in range(geometry.shard_count):
@@ -40,7 +44,7 @@ def test_shards_read_back(part: Part, dtype: DType, hidden: int, ffn: int, per_s
             shard = FfnShard.open(path)
             assert (shard.layer, shard.shard, shard.geometry) == (3, number, geometry)
             neurons = geometry.neurons(number)
-            expected = values[neurons.start : neurons.stop].astype(numpy_dtype(dtype))
+            expected = values[neurons.start : neurons.stop]
             assert np.array_equal(shard.records(), expected)
             content = path.read_bytes()
             for record in range(len(neurons)):
@@ -61,7 +65,7 @@ def test_shards_are_as_large_as_allowed(part: Part, dtype: DType, hidden: int, f
 
 
 @settings(max_examples=60, deadline=None)
-@given(dtype=dtypes, hidden=sizes, ffn=sizes, rank=st.integers(1, 9), seed=st.integers(0, 99))
+@given(dtype=floats, hidden=sizes, ffn=sizes, rank=st.integers(1, 9), seed=st.integers(0, 99))
 def test_predictors_read_back(dtype: DType, hidden: int, ffn: int, rank: int, seed: int) -> None:
     random = np.random.default_rng(seed)
     bias, a, b = (random.standard_normal(shape, np.float32) for shape in ((ffn,), (rank, hidden), (ffn, rank)))
@@ -74,6 +78,47 @@ def test_predictors_read_back(dtype: DType, hidden: int, ffn: int, rank: int, se
     assert np.array_equal(read.bias, bias)
     assert np.array_equal(read.a, a.astype(numpy_dtype(dtype)))
     assert np.array_equal(read.b, b.astype(numpy_dtype(dtype)))
+
+
+@settings(max_examples=30, deadline=None)
+@given(hidden=sizes, ffn=sizes, rank=st.integers(1, 9), seed=st.integers(0, 99))
+def test_int8_predictors_read_back_within_half_a_step(hidden: int, ffn: int, rank: int, seed: int) -> None:
+    random = np.random.default_rng(seed)
+    bias, a, b = (random.standard_normal(shape, np.float32) for shape in ((ffn,), (rank, hidden), (ffn, rank)))
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "p"
+        write_predictor(path, LowRankPredictor(5, bias, a, b), "int8")
+        read = read_predictor(path)
+        assert path.stat().st_size == predictor_bytes(hidden, ffn, rank, "int8")
+    assert np.array_equal(read.bias, bias)
+    for stored, exact in ((read.a, a), (read.b, b)):
+        step = np.abs(exact).max(axis=1, keepdims=True) / 127
+        assert (np.abs(stored - exact) <= 0.501 * step).all()
+
+
+@given(values=st.lists(st.floats(width=32, allow_nan=False), min_size=1, max_size=20))
+def test_bf16_is_the_nearest_even(values: list[float]) -> None:
+    exact = np.array(values, np.float32)
+    stored = decode(encode_floats(exact, "bf16"), None, "bf16", len(values))
+    expected = torch.tensor(values, dtype=torch.float32).bfloat16().float().numpy()
+    assert np.array_equal(stored, expected)
+
+
+@given(count=st.integers(1, 300), rows=st.integers(1, 5), seed=st.integers(0, 99))
+def test_integers_decode_to_element_times_scale(count: int, rows: int, seed: int) -> None:
+    random = np.random.default_rng(seed)
+    nibbles = random.integers(0, 16, (rows, count)).astype(np.uint8)
+    scales = random.standard_normal((rows, row_scales("int4", count))).astype("<f2")
+    packed = pack_int4(nibbles)
+    assert packed.shape == (rows, row_bytes("int4", count))
+    decoded = decode(packed, scales, "int4", count)
+    for row in range(rows):
+        for i in range(count):
+            assert decoded[row, i] == (int(nibbles[row, i]) - 8) * np.float32(scales[row, i // 128])
+            assert int(packed[row, i // 2]) >> (4 * (i % 2)) & 15 == nibbles[row, i]
+    values = random.standard_normal((rows, count)).astype(np.float32)
+    stored, each = encode_int8(values)
+    assert np.array_equal(decode(stored, each, "int8", count), stored.astype(np.float32) * each[:, None])
 
 
 @settings(max_examples=150, deadline=None)

@@ -20,10 +20,11 @@ from flashneuron.export import golden
 from flashneuron.export.embedding import write_embedding
 from flashneuron.export.ffn import plan_ffn, write_ffn
 from flashneuron.export.golden import StoredModel, write_golden
-from flashneuron.export.rounding import rounded
+from flashneuron.export.rounding import rounded, stored_rows
 from flashneuron.model.folder import ModelFolder, open_model
+from flashneuron.package.elements import decode
 from flashneuron.package.ffn_file import FfnShard
-from flashneuron.package.layout import DType, numpy_dtype
+from flashneuron.package.layout import DType, float_dtype, numpy_dtype
 from flashneuron.package.schema import FfnFacts
 from flashneuron.progress import SilentProgress
 
@@ -55,6 +56,46 @@ def test_records_are_the_models_tensors(form: str, dtype: DType, tmp_path: Path)
             assert np.array_equal(records(out, facts, layout, index), expected)
         biases = torch.cat([layer.fc1.bias, layer.fc2.bias]).detach().numpy()
         assert (out / facts.bias[index]).read_bytes() == biases.astype("<f4").tobytes()
+
+
+@pytest.mark.parametrize(("dtype", "share"), [("bf16", 0.004), ("int8", 0.004), ("int4", 0.2)])
+def test_quantised_weights_are_the_models_but_for_rounding(dtype: DType, share: float, tmp_path: Path) -> None:
+    """Error of each vector as a share of its largest magnitude; the rows' own scales keep it small."""
+    model = tiny_opt.make_model()
+    folder = open_model(tiny_opt.save_safetensors(model, tmp_path / "model"))
+    for layouts in (("bundled",), ("split",)):
+        out = tmp_path / layouts[0]
+        embedding = write_embedding(folder.spec, folder.weights, out, float_dtype(dtype), SilentProgress())
+        facts = write_ffn(folder.spec, folder.weights, out, dtype, layouts, SilentProgress())
+        ffn = StoredModel(folder.spec, folder.weights, out, embedding, facts, "fp32").layer(1)[1]
+        layer = model.model.decoder.layers[1]
+        for found, exact in ((ffn.up, layer.fc1.weight), (ffn.down.T, layer.fc2.weight.T)):
+            error = (found - exact).abs().amax(1) / exact.abs().amax(1)
+            assert 0 < error.max().item() < share
+
+
+def test_a_lost_scales_file_is_written_again(tmp_path: Path) -> None:
+    folder = open_model(tiny_opt.save_safetensors(tiny_opt.make_model(), tmp_path / "model"))
+    out = tmp_path / "out"
+    facts = write_ffn(folder.spec, folder.weights, out, "int4", ("bundled",), SilentProgress())
+    assert facts.scales is not None
+    content = (out / facts.scales[1]).read_bytes()
+    (out / facts.scales[1]).unlink()
+    write_ffn(folder.spec, folder.weights, out, "int4", ("bundled",), SilentProgress())
+    assert (out / facts.scales[1]).read_bytes() == content
+
+
+def test_int4_beats_plain_rounding() -> None:
+    """The chosen scales are at least as good as one that just covers the group's largest magnitude."""
+    values = torch.from_numpy(np.random.default_rng(1).standard_normal((64, 300), np.float32))
+    stored = stored_rows(values, "int4", "x")
+    found = torch.from_numpy(decode(stored.elements, stored.scales, "int4", 300))
+    plain = torch.empty_like(values)
+    for start in range(0, 300, 128):
+        group = values[:, start : start + 128]
+        scale = group.abs().amax(1, keepdim=True) / 7
+        plain[:, start : start + 128] = (group / scale).round().clamp(-8, 7) * scale
+    assert (found - values).square().sum() < 0.9 * (plain - values).square().sum()
 
 
 @pytest.mark.parametrize("changes", [{}, {"word_embed_proj_dim": 16, "do_layer_norm_before": False}])
@@ -113,9 +154,9 @@ def test_large_layers_are_cut_into_shards() -> None:
 
 def stored(folder: ModelFolder, out: Path, dtype: DType) -> StoredModel:
     quiet = SilentProgress()
-    embedding = write_embedding(folder.spec, folder.weights, out, dtype, quiet)
+    embedding = write_embedding(folder.spec, folder.weights, out, float_dtype(dtype), quiet)
     ffn = write_ffn(folder.spec, folder.weights, out, dtype, ("split",), quiet)
-    return StoredModel(folder.spec, folder.weights, out, embedding, ffn, dtype)
+    return StoredModel(folder.spec, folder.weights, out, embedding, ffn, "fp32" if dtype == "fp32" else "fp16")
 
 
 def reference(model: OPTForCausalLM, prompt: list[int], count: int) -> tuple[list[int], list[torch.Tensor]]:

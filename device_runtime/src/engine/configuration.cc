@@ -127,7 +127,8 @@ FixedRoles fixed_roles(const Configuration& chosen) {
   const uint32_t chunk = chosen.attention_facts().max_chunk;
   const uint64_t biases = uint64_t{model.layers} * (model.ffn_size + model.hidden_size) * sizeof(float);
   const uint64_t scales = chosen.package.role_bytes("ffn_scales");
-  const uint64_t accumulator = sizeof(float) * chunk * (2 * uint64_t{model.hidden_size} + FfnStage::kMaxRows) +
+  const uint64_t accumulator = FfnAccumulator::buffer_bytes(model.hidden_size, manifest.ffn.dtype, chunk) +
+                               sizeof(float) * chunk * FfnStage::kMaxRows +
                                sizeof(NeuronRow) * uint64_t{model.ffn_size};
   // Row maps and last uses (the policy's and the meter's) of every neuron, and the logits.
   const uint64_t maps = uint64_t{model.layers} * model.ffn_size * 24 + sizeof(float) * model.vocab_size;
@@ -147,7 +148,7 @@ void place_neurons(Configuration& chosen) {
   if (chosen.options.residency == Residency::kHybrid) {
     const uint64_t weights = chosen.package.role_bytes("attention") + chosen.package.role_bytes("head") +
                              chosen.package.role_bytes("embedding") + chosen.package.role_bytes("ffn_bias") +
-                             variant_bytes(chosen);
+                             chosen.package.role_bytes("ffn_scales") + variant_bytes(chosen);
     wanted = std::max<int64_t>(0, static_cast<int64_t>(weights / 2) - fixed.attention - fixed.head);
   }
   const OptionalRoles rest{.neurons_wanted = wanted,

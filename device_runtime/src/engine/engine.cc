@@ -9,7 +9,7 @@
 namespace flashneuron {
 namespace {
 
-Status read_biases(const Package& package, FfnWeights& weights) {
+Status read_ffn_weights(const Package& package, FfnWeights& weights) {
   const Manifest& manifest = package.manifest();
   weights.hidden_size = manifest.model.hidden_size;
   weights.ffn_size = manifest.model.ffn_size;
@@ -18,6 +18,9 @@ Status read_biases(const Package& package, FfnWeights& weights) {
     FN_ASSIGN_OR_RETURN(const std::vector<std::byte> bytes, package.read(name));
     std::vector<float>& bias = weights.biases.emplace_back(bytes.size() / sizeof(float));
     std::memcpy(bias.data(), bytes.data(), bias.size() * sizeof(float));
+  }
+  for (const std::string& name : manifest.ffn.scales) {
+    FN_ASSIGN_OR_RETURN(weights.scales.emplace_back(), package.read(name));
   }
   return {};
 }
@@ -69,7 +72,7 @@ Result<std::unique_ptr<Engine>> Engine::load(const Options& options) {
   if (chosen.options.residency == Residency::kNaive) {
     FN_ASSIGN_OR_RETURN(state->naive, open_naive(chosen, *state->staging));
   }
-  FN_RETURN_IF_ERROR(read_biases(chosen.package, state->weights));
+  FN_RETURN_IF_ERROR(read_ffn_weights(chosen.package, state->weights));
   if (*chosen.options.predictor == PredictorKind::kLowRank) {
     FN_ASSIGN_OR_RETURN(state->predictor, load_lowrank_predictor(chosen.package, state->pool));
   } else if (*chosen.options.predictor == PredictorKind::kOracle) {

@@ -1,108 +1,169 @@
 // A row has two uses: its activation for every token, which needs no order, and then for each output the sum of
-// activation * down in row order. Adding a partial of zeros changes no bit (see begin()), so blocks in which nothing
-// fires, and calls that end inside a block, need no bookkeeping but the number of the open block.
+// activation * down in row order, block by block. A block's sum is kept apart while more rows of it may come (open_),
+// and added to the result once a row of a later block shows that it is whole.
+//
+// Both uses wait for DRAM, not for the CPU, where rows are cold: each asks for the rows that it comes to next.
 #include "ffn/ffn_accumulator.h"
 
 #include <algorithm>
+#include <array>
 #include <cassert>
+#include <utility>
 
-#include "kernels/kernels.h"
 #include "kernels/neuron.h"
 
 namespace flashneuron {
 namespace {
 
-constexpr size_t kLine = 16;            // floats of a cache line: threads never share one
 constexpr size_t kMinOutputs = 256;     // a smaller share of the outputs is not worth a thread
 constexpr size_t kMinProducts = 16384;  // the same for activations, in multiply-adds
 constexpr size_t kTile = 256;           // outputs of several tokens summed at a time: one block's rows stay in L1
+constexpr size_t kAheadBytes = 8192;    // how far before its use a row's line is asked for
+
+// The terms of one token in one block.
+struct Terms {
+  std::array<kernels::Term, FfnAccumulator::kBlock> items;
+  size_t count = 0;
+
+  std::span<const kernels::Term> span() const { return std::span(items).first(count); }
+};
+
+size_t block_end(std::span<const NeuronRow> rows, size_t first) {
+  const uint32_t block = rows[first].neuron / FfnAccumulator::kBlock;
+  while (first < rows.size() && rows[first].neuron / FfnAccumulator::kBlock == block) ++first;
+  return first;
+}
 
 }  // namespace
 
 FfnAccumulator::FfnAccumulator(uint32_t hidden_size, DType dtype, size_t max_tokens, ThreadPool& pool)
     : hidden_size_(hidden_size),
       dtype_(dtype),
+      width_(kernels::arranged_floats(dtype, hidden_size)),
       pool_(pool),
-      sum_(max_tokens * hidden_size),
-      partial_(max_tokens * hidden_size) {}
+      arranged_(dtype == DType::kInt4 ? max_tokens * width_ : 0),
+      sum_(max_tokens * width_),
+      partial_(max_tokens * width_) {
+  static_assert(kBlock <= kernels::kMaxTerms);
+}
 
 void FfnAccumulator::begin(std::span<const float> x, size_t tokens, std::span<const float> up_bias,
                            std::span<const float> down_bias) {
-  assert(tokens * hidden_size_ <= sum_.size() && x.size() >= tokens * hidden_size_ && down_bias.size() == hidden_size_);
-  x_ = x;
+  assert(tokens * width_ <= sum_.size() && x.size() >= tokens * hidden_size_ && down_bias.size() == hidden_size_);
+  input_ = x.data();
+  if (!arranged_.empty()) {
+    for (size_t t = 0; t < tokens; ++t) {
+      kernels::arrange_input(dtype_, &x[t * hidden_size_], &arranged_[t * width_], hidden_size_);
+    }
+    input_ = arranged_.data();
+  }
   tokens_ = tokens;
   up_bias_ = up_bias;
-  down_bias_ = down_bias;
   block_ = 0;
+  open_ = false;
   // "+ 0" turns a bias of -0 into +0. A sum that is not -0 never becomes -0, so that adding a zero of either sign to it
-  // changes nothing.
-  for (size_t t = 0; t < tokens; ++t) {
-    std::transform(down_bias.begin(), down_bias.end(), sum_.begin() + t * hidden_size_,
-                   [](float b) { return b + 0.0f; });
-  }
-  std::fill_n(partial_.begin(), tokens * hidden_size_, 0.0f);
-}
-
-void FfnAccumulator::add(std::span<const NeuronRow> rows, std::span<const float> activations) {
-  if (rows.empty()) return;
-  assert(rows.front().neuron / kBlock >= block_ && activations.size() >= rows.size() * tokens_);
-  const size_t lines = (hidden_size_ + kLine - 1) / kLine;
-  pool_.parallel_for(lines, kMinOutputs / kLine, [&](size_t begin, size_t end) {
-    accumulate(rows, activations, begin * kLine, std::min<size_t>(end * kLine, hidden_size_));
-  });
-  block_ = rows.back().neuron / kBlock;
+  // changes nothing: a block in which nothing fires may be summed or left out.
+  kernels::arrange_sum(dtype_, down_bias.data(), sum_.data(), hidden_size_);
+  std::transform(sum_.begin(), sum_.begin() + width_, sum_.begin(), [](float b) { return b + 0.0f; });
+  for (size_t t = 1; t < tokens; ++t) std::copy_n(sum_.begin(), width_, sum_.begin() + t * width_);
 }
 
 void FfnAccumulator::activate(std::span<const NeuronRow> rows, std::span<float> activations) const {
   assert(activations.size() >= rows.size() * tokens_);
   const size_t grain = std::max<size_t>(1, kMinProducts / hidden_size_);
+  const size_t ahead = std::max<size_t>(1, kAheadBytes / row_bytes(dtype_, hidden_size_));
   pool_.parallel_for(rows.size() * tokens_, grain, [&](size_t begin, size_t end) {
     for (size_t i = begin; i < end; ++i) {  // tokens innermost: the row stays in L1
-      const NeuronRow& row = rows[i / tokens_];
+      const size_t r = i / tokens_;
+      const NeuronRow& row = rows[r];
       if (row.up == nullptr) continue;
-      const float* x = x_.data() + i % tokens_ * hidden_size_;
-      activations[i] = kernels::relu_activation(row.up, dtype_, x, hidden_size_, up_bias_[row.neuron]);
+      const float* input = input_ + i % tokens_ * width_;
+      const std::byte* next = i % tokens_ == 0 && r + ahead < rows.size() ? rows[r + ahead].up : nullptr;
+      activations[i] =
+          kernels::relu_activation({row.up, row.up_scales}, dtype_, input, hidden_size_, up_bias_[row.neuron], next);
     }
   });
 }
 
+void FfnAccumulator::add(std::span<const NeuronRow> rows, std::span<const float> activations) {
+  if (rows.empty()) return;
+  assert(rows.front().neuron / kBlock >= block_ && activations.size() >= rows.size() * tokens_);
+  const size_t slices = (hidden_size_ + kernels::kSumAlign - 1) / kernels::kSumAlign;
+  pool_.parallel_for(slices, kMinOutputs / kernels::kSumAlign, [&](size_t begin, size_t end) {
+    accumulate(rows, activations, begin * kernels::kSumAlign, std::min<size_t>(end * kernels::kSumAlign, hidden_size_));
+  });
+  block_ = rows.back().neuron / kBlock;
+  open_ = true;
+}
+
 void FfnAccumulator::accumulate(std::span<const NeuronRow> rows, std::span<const float> activations, size_t begin,
                                 size_t end) {
+  const auto collect = [&](size_t first, size_t last, size_t token, Terms& terms) {
+    terms.count = 0;
+    for (size_t r = first; r < last; ++r) {
+      const float activation = activations[r * tokens_ + token];
+      if (activation == 0) continue;
+      terms.items[terms.count++] = {{rows[r].down, rows[r].down_scales}, activation};
+    }
+  };
   const size_t tile = tokens_ == 1 ? end - begin : kTile;
+  Terms terms;
+  Terms next;
   for (; begin < end; begin += tile) {
-    const size_t count = std::min(tile, end - begin);
-    uint32_t block = block_;
+    const size_t tile_end = std::min(begin + tile, end);
+    bool open = open_;
+    if (open && rows.front().neuron / kBlock != block_) {
+      close_block(begin, tile_end);
+      open = false;
+    }
+    if (tokens_ == 1) collect(0, block_end(rows, 0), 0, next);
     for (size_t first = 0, last = 0; first < rows.size(); first = last) {
-      const uint32_t next_block = rows[first].neuron / kBlock;
-      while (last < rows.size() && rows[last].neuron / kBlock == next_block) ++last;
-      if (next_block != block) close_block(begin, begin + count);
-      block = next_block;
+      last = block_end(rows, first);
+      const bool whole = last < rows.size();
       for (size_t t = 0; t < tokens_; ++t) {
-        for (size_t r = first; r < last; ++r) {
-          const float activation = activations[r * tokens_ + t];
-          if (activation == 0) continue;
-          const std::byte* down = rows[r].down + row_bytes(dtype_, begin);
-          kernels::axpy(activation, down, dtype_, &partial_[t * hidden_size_ + begin], count);
+        if (tokens_ == 1) {
+          std::swap(terms, next);
+          next.count = 0;
+          if (whole) collect(last, block_end(rows, last), 0, next);
+        } else {
+          collect(first, last, t, terms);
         }
+        kernels::sum_block({.terms = terms.span(),
+                            .next = next.span(),
+                            .open = open,
+                            .partial = &partial_[t * width_],
+                            .sum = whole ? &sum_[t * width_] : nullptr},
+                           dtype_, begin, tile_end);
       }
+      open = false;
     }
   }
 }
 
 void FfnAccumulator::close_block(size_t begin, size_t end) {
   for (size_t t = 0; t < tokens_; ++t) {
-    float* partial = &partial_[t * hidden_size_ + begin];
-    kernels::add(partial, &sum_[t * hidden_size_ + begin], end - begin);
-    std::fill_n(partial, end - begin, 0.0f);
+    kernels::sum_block(
+        {.terms = {}, .next = {}, .open = true, .partial = &partial_[t * width_], .sum = &sum_[t * width_]}, dtype_,
+        begin, end);
   }
 }
 
 void FfnAccumulator::finish(std::span<float> out) {
   assert(out.size() >= tokens_ * hidden_size_);
-  close_block(0, hidden_size_);
-  std::copy_n(sum_.begin(), tokens_ * hidden_size_, out.begin());
+  if (open_) close_block(0, hidden_size_);
+  open_ = false;
+  for (size_t t = 0; t < tokens_; ++t) {
+    kernels::restore_sum(dtype_, &sum_[t * width_], &out[t * hidden_size_], hidden_size_);
+  }
 }
 
-uint64_t FfnAccumulator::resident_bytes() const { return sizeof(float) * (sum_.capacity() + partial_.capacity()); }
+uint64_t FfnAccumulator::resident_bytes() const {
+  return sizeof(float) * (arranged_.capacity() + sum_.capacity() + partial_.capacity());
+}
+
+uint64_t FfnAccumulator::buffer_bytes(uint32_t hidden_size, DType dtype, size_t max_tokens) {
+  const size_t copies = dtype == DType::kInt4 ? 3 : 2;
+  return sizeof(float) * max_tokens * copies * kernels::arranged_floats(dtype, hidden_size);
+}
 
 }  // namespace flashneuron

@@ -24,9 +24,9 @@ struct NeuronRow {
 // out[t] = down_bias + sum over neurons n of relu(up[n]·x[t] + up_bias[n]) * down[n].
 //
 // The order of the sum is fixed by neuron index alone: neurons of one block of kBlock indices are summed in index order
-// into a partial vector that starts at zero, and partials are added to the result in block order. Neurons that do not
-// fire are left out, as if absent. So for one x the bits depend neither on which silent neurons were added, nor on how
-// the rows were cut into calls, nor on threads.
+// into a partial vector that starts at zero (kernels/weights.h), and partials are added to the result in block order.
+// Neurons that do not fire are left out, as if absent. So for one x the bits depend neither on which silent neurons
+// were added, nor on how the rows were cut into calls, nor on threads.
 class FfnAccumulator {
  public:
   static constexpr uint32_t kBlock = 64;
@@ -45,25 +45,28 @@ class FfnAccumulator {
   void add(std::span<const NeuronRow> rows, std::span<const float> activations);
   // out is [tokens, hidden_size].
   void finish(std::span<float> out);
-  // DRAM held by the buffers.
+  // DRAM held by the buffers, and what it will be.
   uint64_t resident_bytes() const;
+  static uint64_t buffer_bytes(uint32_t hidden_size, DType dtype, size_t max_tokens);
 
  private:
   // Adds the rows' terms to outputs [begin, end) of every token.
   void accumulate(std::span<const NeuronRow> rows, std::span<const float> activations, size_t begin, size_t end);
-  // Moves the partials of outputs [begin, end) into the sums.
+  // Adds the partials of outputs [begin, end) to the sums.
   void close_block(size_t begin, size_t end);
 
   uint32_t hidden_size_;
   DType dtype_;
+  size_t width_;  // hidden_size elements in the order of the kernels
   ThreadPool& pool_;
   size_t tokens_ = 0;
-  std::span<const float> x_;
+  const float* input_ = nullptr;  // [tokens, width_]
   std::span<const float> up_bias_;
-  std::span<const float> down_bias_;
-  uint32_t block_ = 0;          // that partial_ belongs to
-  std::vector<float> sum_;      // [max_tokens, hidden_size]; never -0, see begin()
-  std::vector<float> partial_;  // [max_tokens, hidden_size]
+  uint32_t block_ = 0;           // of the last row
+  bool open_ = false;            // partial_ holds that block's sum
+  std::vector<float> arranged_;  // [max_tokens, width_] where the kernels' order is not the natural one
+  std::vector<float> sum_;       // [max_tokens, width_]; never -0, see begin()
+  std::vector<float> partial_;   // [max_tokens, width_]
 };
 
 }  // namespace flashneuron

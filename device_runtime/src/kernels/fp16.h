@@ -1,4 +1,5 @@
-// IEEE half precision by integer arithmetic, for references, tails and tests; vectors use the CPU's instructions.
+// IEEE half precision and bfloat16 by integer arithmetic, for references, tails and tests; vectors use the CPU's
+// instructions.
 #pragma once
 
 #include <bit>
@@ -35,6 +36,16 @@ constexpr uint16_t float_to_half(float value) {
   const uint32_t half_way = 1u << (drop - 1);
   // A carry out of the fraction goes into the exponent, which is the right answer.
   return finish(kept + (rest > half_way || (rest == half_way && (kept & 1u)) ? 1u : 0u));
+}
+
+// Exact.
+constexpr float bfloat_to_float(uint16_t bits) { return std::bit_cast<float>(static_cast<uint32_t>(bits) << 16); }
+
+// Rounds to nearest, ties to even; NaN stays NaN.
+constexpr uint16_t float_to_bfloat(float value) {
+  const uint32_t bits = std::bit_cast<uint32_t>(value);
+  if ((bits & 0x7FFFFFFFu) > 0x7F800000u) return static_cast<uint16_t>(bits >> 16 | 0x40u);
+  return static_cast<uint16_t>((bits + 0x7FFFu + (bits >> 16 & 1u)) >> 16);
 }
 
 }  // namespace flashneuron::kernels

@@ -11,17 +11,19 @@
 namespace flashneuron::kernels {
 
 // sum of weights[i] * x[i], i < count, in fp32. Element i goes into lane i % kDotLanes by fma in ascending order, zeros
-// fill the last round, and the lanes are folded by halves: lane[j] += lane[j + 16], then 8, 4, 2, 1.
+// fill the last round, and the lanes are folded by halves: lane[j] += lane[j + 16], then 8, 4, 2, 1. int8 elements
+// count as their integers. Not for int4, which has weights.h.
 constexpr size_t kDotLanes = 32;
 float dot(const std::byte* weights, DType dtype, const float* x, size_t count);
 
 // y[i] = fma(scale, weights[i], y[i]). One fused operation an element, so that any split over i gives the same bits.
+// Not for int4.
 void axpy(float scale, const std::byte* weights, DType dtype, float* y, size_t count);
 
 // y[i] += x[i]
 void add(const float* x, float* y, size_t count);
 
-// Conversions of `count` elements; fp16 rounds to nearest even.
+// Conversions of `count` elements of a float type; fp16 and bf16 round to nearest even.
 void to_fp32(const std::byte* source, DType dtype, float* destination, size_t count);
 void from_fp32(const float* source, DType dtype, std::byte* destination, size_t count);
 

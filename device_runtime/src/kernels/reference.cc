@@ -5,21 +5,77 @@
 #include <cstring>
 
 #include "kernels/fp16.h"
+#include "kernels/int4.h"
 #include "kernels/kernels.h"
+#include "kernels/weights.h"
 
 namespace flashneuron::kernels::reference {
 namespace {
 
-// Element i of a row that may start at any address.
+template <typename T>
+T load_as(const std::byte* row, size_t i) {  // element i of a row that may start at any address
+  T value;
+  std::memcpy(&value, row + i * sizeof(T), sizeof(T));
+  return value;
+}
+
 float load(const std::byte* weights, DType dtype, size_t i) {
-  if (dtype == DType::kFp32) {
-    float value;
-    std::memcpy(&value, weights + i * sizeof(value), sizeof(value));
-    return value;
+  if (dtype == DType::kFp32) return load_as<float>(weights, i);
+  if (dtype == DType::kFp16) return half_to_float(load_as<uint16_t>(weights, i));
+  if (dtype == DType::kBf16) return bfloat_to_float(load_as<uint16_t>(weights, i));
+  return static_cast<float>(load_as<int8_t>(weights, i));
+}
+
+float nibble(const std::byte* row, size_t i) {
+  const auto both = std::to_integer<uint32_t>(row[i / 2]);
+  return static_cast<float>(i % 2 == 0 ? both & 15u : both >> 4);
+}
+
+template <size_t kLanes>
+float fold(float (&lanes)[kLanes]) {
+  for (size_t half = kLanes / 2; half > 0; half /= 2) {
+    for (size_t lane = 0; lane < half; ++lane) lanes[lane] += lanes[lane + half];
   }
-  uint16_t half;
-  std::memcpy(&half, weights + i * sizeof(half), sizeof(half));
-  return half_to_float(half);
+  return lanes[0];
+}
+
+float dot_int4(WeightRow row, const float* input, size_t count) {
+  float total[int4::kWords] = {};
+  for (size_t first = 0; first < count; first += kInt4Group, input += int4::kStride) {
+    const float scale = half_to_float(load_as<uint16_t>(row.scales, first / kInt4Group));
+    for (size_t j = 0; j < int4::kWords; ++j) {
+      float sums[] = {input[kInt4Group + j], 0.0f};
+      for (size_t k = 0; k < int4::kNibbles; ++k) {
+        const size_t i = first + int4::kNibbles * j + k;
+        const float n = i < count ? nibble(row.values, i) : 0.0f;
+        sums[k % 2] = std::fma(n * int4::kUp[k % 4], input[k * int4::kWords + j], sums[k % 2]);
+      }
+      total[j] = std::fma(scale, sums[0] + sums[1], total[j]);
+    }
+  }
+  return fold(total);
+}
+
+void sum_int4(const BlockSum& block, size_t begin, size_t end) {
+  for (size_t i = begin; i < end; ++i) {
+    float* kept = block.partial + int4::place(i);
+    float* kept_offset = block.partial + i / kInt4Group * int4::kStride + kInt4Group;
+    const size_t t = i % int4::kNibbles % 4;
+    float p = block.open ? *kept : 0.0f;
+    float offset = block.open ? *kept_offset : 0.0f;
+    for (const Term& term : block.terms) {
+      const float f = term.factor * half_to_float(load_as<uint16_t>(term.row.scales, i / kInt4Group));
+      p = std::fma(f, nibble(term.row.values, i) * int4::kUp[t], p);
+      offset += f;
+    }
+    if (block.sum != nullptr) {
+      block.sum[int4::place(i)] += std::fma(p, int4::kDown[t], -8.0f * offset);
+    } else {
+      *kept = p;
+      // The group's other elements still read the offset that was there before.
+      if (i + 1 == end || (i + 1) % kInt4Group == 0) *kept_offset = offset;
+    }
+  }
 }
 
 }  // namespace
@@ -32,10 +88,29 @@ float dot(const std::byte* weights, DType dtype, const float* x, size_t count) {
       lanes[lane] = i < count ? std::fma(load(weights, dtype, i), x[i], lanes[lane]) : lanes[lane] + 0.0f;
     }
   }
-  for (size_t half = kDotLanes / 2; half > 0; half /= 2) {
-    for (size_t lane = 0; lane < half; ++lane) lanes[lane] += lanes[lane + half];
+  return fold(lanes);
+}
+
+float dot_row(WeightRow row, DType dtype, const float* input, size_t count) {
+  if (dtype == DType::kInt4) return dot_int4(row, input, count);
+  const float sum = dot(row.values, dtype, input, count);
+  return dtype == DType::kInt8 ? load_as<float>(row.scales, 0) * sum : sum;
+}
+
+void sum_block(const BlockSum& block, DType dtype, size_t begin, size_t end) {
+  if (dtype == DType::kInt4) return sum_int4(block, begin, end);
+  for (size_t i = begin; i < end; ++i) {
+    float p = block.open ? block.partial[i] : 0.0f;
+    for (const Term& term : block.terms) {
+      const float f = dtype == DType::kInt8 ? term.factor * load_as<float>(term.row.scales, 0) : term.factor;
+      p = std::fma(f, load(term.row.values, dtype, i), p);
+    }
+    if (block.sum != nullptr) {
+      block.sum[i] += p;
+    } else {
+      block.partial[i] = p;
+    }
   }
-  return lanes[0];
 }
 
 void axpy(float scale, const std::byte* weights, DType dtype, float* y, size_t count) {
@@ -56,7 +131,7 @@ void from_fp32(const float* source, DType dtype, std::byte* destination, size_t 
     return;
   }
   for (size_t i = 0; i < count; ++i) {
-    const uint16_t half = float_to_half(source[i]);
+    const uint16_t half = dtype == DType::kFp16 ? float_to_half(source[i]) : float_to_bfloat(source[i]);
     std::memcpy(destination + i * sizeof(half), &half, sizeof(half));
   }
 }

@@ -11,7 +11,7 @@ Result<FfnShardHeader> parse_ffn_header(std::span<const std::byte> head, uint64_
   constexpr char kMagic[8] = {'F', 'N', 'F', 'F', 'N', 0, 0, 1};
   FN_ASSIGN_OR_RETURN(const BinaryHeader header, BinaryHeader::open(head, kMagic, kFfnHeaderBytes, name));
   FN_RETURN_IF_ERROR(header.check(12, "part", 0, 2));
-  FN_RETURN_IF_ERROR(header.check(16, "dtype", 0, 1));
+  FN_RETURN_IF_ERROR(header.check(16, "dtype", 0, kMaxDType));
   FN_RETURN_IF_ERROR(header.check(20, "layer", 0, kMaxLayers - 1));
   FN_RETURN_IF_ERROR(header.check(24, "hidden_size", 1, kMaxSize));
   FN_RETURN_IF_ERROR(header.check(28, "ffn_size", 1, kMaxSize));

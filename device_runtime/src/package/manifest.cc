@@ -12,11 +12,15 @@
 namespace flashneuron {
 namespace {
 
-constexpr std::array kRoles = {"attention", "head",      "ffn",    "ffn_bias",  "predictor",
-                               "embedding", "tokenizer", "golden", "statistics"};
+constexpr std::array kRoles = {"attention", "head",      "ffn",       "ffn_bias", "ffn_scales",
+                               "predictor", "embedding", "tokenizer", "golden",   "statistics"};
 
-DType read_dtype(const JsonField& field) {
-  return field.one_of({"fp32", "fp16"}) == "fp16" ? DType::kFp16 : DType::kFp32;
+// Names in the order of DType's values.
+constexpr std::array<std::string_view, 5> kDTypes = {"fp32", "fp16", "bf16", "int8", "int4"};
+
+DType dtype_named(const std::string& name) {
+  const auto found = std::find(kDTypes.begin(), kDTypes.end(), name);
+  return found == kDTypes.end() ? DType::kFp32 : static_cast<DType>(found - kDTypes.begin());
 }
 
 bool is_package_path(const std::string& path) {
@@ -143,7 +147,7 @@ class ManifestReader {
   void read_embedding(const JsonField& field) {
     const ModelFacts& model = manifest_.model;
     EmbeddingFacts& embedding = manifest_.embedding;
-    embedding.dtype = read_dtype(field["dtype"]);
+    embedding.dtype = dtype_named(field["dtype"].one_of({"fp32", "fp16", "bf16"}));
     embedding.position_rows = field["position_rows"].number32(0, kMaxSize);
     if (embedding.position_rows != 0 && embedding.position_rows < model.max_context) {
       field["position_rows"].fail("is less than model.max_context");
@@ -166,8 +170,14 @@ class ManifestReader {
   void read_ffn(const JsonField& field) {
     const ModelFacts& model = manifest_.model;
     FfnFacts& ffn = manifest_.ffn;
-    ffn.dtype = read_dtype(field["dtype"]);
+    ffn.dtype = dtype_named(field["dtype"].one_of({"fp32", "fp16", "bf16", "int8", "int4"}));
     ffn.bias = layer_references(field["bias"], "ffn_bias", 4 * (uint64_t{model.ffn_size} + model.hidden_size));
+    if (has_scales(ffn.dtype)) {
+      const uint64_t bytes = uint64_t{2} * model.ffn_size * scale_bytes(ffn.dtype, model.hidden_size);
+      ffn.scales = layer_references(field["scales"], "ffn_scales", bytes);
+    } else if (field.find("scales")) {
+      field["scales"].fail("is there, but " + field["dtype"].text() + " has no scales");
+    }
     for (const JsonField& item : field["variants"].items()) ffn.variants.push_back(read_variant(item));
     if (ffn.variants.empty()) field["variants"].fail("has no layout");
   }

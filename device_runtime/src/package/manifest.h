@@ -62,6 +62,7 @@ struct FfnVariant {
 struct FfnFacts {
   DType dtype = DType::kFp32;
   std::vector<std::string> bias;
+  std::vector<std::string> scales;  // empty for floats
   std::vector<FfnVariant> variants;
 };
 

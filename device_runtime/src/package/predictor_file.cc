@@ -10,7 +10,10 @@
 
 namespace flashneuron {
 
-uint64_t LowRankHeader::a_offset() const { return round_up(kLowRankHeaderBytes + uint64_t{4} * ffn_size, 64); }
+uint64_t LowRankHeader::a_offset() const {
+  const uint64_t scales = dtype == DType::kInt8 ? uint64_t{4} * (uint64_t{rank} + ffn_size) : 0;
+  return round_up(kLowRankHeaderBytes + uint64_t{4} * ffn_size + scales, 64);
+}
 
 uint64_t LowRankHeader::b_offset() const {
   return round_up(a_offset() + uint64_t{rank} * row_bytes(dtype, hidden_size), 64);
@@ -19,6 +22,8 @@ uint64_t LowRankHeader::b_offset() const {
 uint64_t LowRankHeader::file_bytes() const { return b_offset() + uint64_t{ffn_size} * row_bytes(dtype, rank); }
 
 const float* LowRankWeights::bias() const { return reinterpret_cast<const float*>(file.data() + kLowRankHeaderBytes); }
+const float* LowRankWeights::a_scales() const { return dtype == DType::kInt8 ? bias() + ffn_size : nullptr; }
+const float* LowRankWeights::b_scales() const { return dtype == DType::kInt8 ? bias() + ffn_size + rank : nullptr; }
 const std::byte* LowRankWeights::a() const { return file.data() + a_offset(); }
 const std::byte* LowRankWeights::b() const { return file.data() + b_offset(); }
 
@@ -30,7 +35,7 @@ Result<LowRankHeader> parse_lowrank_header(std::span<const std::byte> head, uint
   FN_RETURN_IF_ERROR(header.check(16, "hidden_size", 1, kMaxSize));
   FN_RETURN_IF_ERROR(header.check(20, "ffn_size", 1, kMaxSize));
   FN_RETURN_IF_ERROR(header.check(24, "rank", 1, kMaxRank));
-  FN_RETURN_IF_ERROR(header.check(28, "dtype", 0, 1));
+  FN_RETURN_IF_ERROR(header.check(28, "dtype", 0, static_cast<uint32_t>(DType::kInt8)));
   FN_RETURN_IF_ERROR(header.check_zeros(32));
   const LowRankHeader facts{.layer = header.u32(12),
                             .hidden_size = header.u32(16),

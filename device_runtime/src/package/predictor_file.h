@@ -31,9 +31,11 @@ struct LowRankHeader {
 struct LowRankWeights : LowRankHeader {
   AlignedBuffer file;  // the whole file; the pointers below point into it
 
-  const float* bias() const;   // [ffn_size]
-  const std::byte* a() const;  // [rank, hidden_size] of dtype
-  const std::byte* b() const;  // [ffn_size, rank] of dtype
+  const float* bias() const;      // [ffn_size]
+  const float* a_scales() const;  // [rank]; null for floats
+  const float* b_scales() const;  // [ffn_size]; null for floats
+  const std::byte* a() const;     // [rank, hidden_size] of dtype
+  const std::byte* b() const;     // [ffn_size, rank] of dtype
 };
 
 // `head` is the file's first 64 bytes or more, `file_bytes` its size; `name` is for messages. Errors: kCorrupt,

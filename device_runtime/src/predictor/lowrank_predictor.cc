@@ -1,15 +1,19 @@
 // n is selected iff (B(Ax))[n] + bias[n] > 0, in fp32: h = Ax by one dot a rank row, then one dot of B[n] and h a
-// neuron.
+// neuron, each times its row's scale where elements are int8.
 #include <algorithm>
 #include <cassert>
 
-#include "kernels/kernels.h"
+#include "kernels/weights.h"
 #include "package/predictor_file.h"
 #include "predictor/neuron_selector.h"
 #include "predictor/predictor.h"
 
 namespace flashneuron {
 namespace {
+
+kernels::WeightRow row_of(const std::byte* values, const float* scales, size_t index) {
+  return {values, scales == nullptr ? nullptr : reinterpret_cast<const std::byte*>(scales + index)};
+}
 
 class LowRankPredictor final : public Predictor {
  public:
@@ -28,14 +32,16 @@ class LowRankPredictor final : public Predictor {
     const size_t grain = std::max<size_t>(1, kMinProducts / weights.hidden_size);
     pool_.parallel_for(weights.rank, grain, [&](size_t begin, size_t end) {
       for (size_t r = begin; r < end; ++r) {
-        hidden_[r] = kernels::dot(a + r * a_row, weights.dtype, ffn_input.data(), weights.hidden_size);
+        hidden_[r] = kernels::dot_row(row_of(a + r * a_row, weights.a_scales(), r), weights.dtype, ffn_input.data(),
+                                      weights.hidden_size);
       }
     });
     const std::byte* b = weights.b();
     const size_t b_row = row_bytes(weights.dtype, weights.rank);
     const float* bias = weights.bias();
     const auto fires = [&](uint32_t neuron) {
-      return kernels::dot(b + neuron * b_row, weights.dtype, hidden_.data(), weights.rank) + bias[neuron] > 0;
+      const kernels::WeightRow row = row_of(b + neuron * b_row, weights.b_scales(), neuron);
+      return kernels::dot_row(row, weights.dtype, hidden_.data(), weights.rank) + bias[neuron] > 0;
     };
     selector_.select(weights.rank, fires, selected);
   }

@@ -14,8 +14,9 @@ namespace flashneuron {
 namespace {
 
 struct OracleLayer {
-  AlignedBuffer up;         // [ffn_size, hidden_size] of the FFN's dtype
-  std::vector<float> bias;  // [ffn_size]
+  AlignedBuffer up;               // [ffn_size, hidden_size] of the FFN's dtype
+  std::vector<std::byte> scales;  // of each up row, then others; empty for floats
+  std::vector<float> bias;        // [ffn_size]
 };
 
 class OraclePredictor final : public Predictor {
@@ -24,22 +25,28 @@ class OraclePredictor final : public Predictor {
       : layers_(std::move(layers)),
         dtype_(manifest.ffn.dtype),
         hidden_size_(manifest.model.hidden_size),
-        selector_(manifest.model.ffn_size, pool) {}
+        selector_(manifest.model.ffn_size, pool),
+        input_(kernels::arranged_floats(dtype_, hidden_size_)) {}
 
   void select(uint32_t layer, std::span<const float> ffn_input, std::vector<uint32_t>& selected) override {
     assert(ffn_input.size() == hidden_size_);
     const OracleLayer& weights = layers_[layer];
     const std::byte* up = weights.up.data();
     const size_t row = row_bytes(dtype_, hidden_size_);
+    const size_t scales = scale_bytes(dtype_, hidden_size_);
+    kernels::arrange_input(dtype_, ffn_input.data(), input_.data(), hidden_size_);
     const auto fires = [&](uint32_t n) {
-      return kernels::relu_activation(up + n * row, dtype_, ffn_input.data(), hidden_size_, weights.bias[n]) > 0;
+      const kernels::WeightRow weight_row{up + n * row, scales == 0 ? nullptr : weights.scales.data() + n * scales};
+      return kernels::relu_activation(weight_row, dtype_, input_.data(), hidden_size_, weights.bias[n]) > 0;
     };
     selector_.select(hidden_size_, fires, selected);
   }
 
   uint64_t resident_bytes() const override {
     uint64_t bytes = 0;
-    for (const OracleLayer& layer : layers_) bytes += layer.up.size() + sizeof(float) * layer.bias.size();
+    for (const OracleLayer& layer : layers_) {
+      bytes += layer.up.size() + layer.scales.size() + sizeof(float) * layer.bias.size();
+    }
     return bytes;
   }
 
@@ -48,6 +55,7 @@ class OraclePredictor final : public Predictor {
   DType dtype_;
   size_t hidden_size_;
   NeuronSelector selector_;
+  std::vector<float> input_;  // in the order of the kernels
 };
 
 // Copies the first row_bytes of each record of a shard to `rows`, through a buffer of about 1 MiB.
@@ -81,6 +89,9 @@ Result<OracleLayer> load_layer(const Package& package, const FfnVariant& variant
     FN_ASSIGN_OR_RETURN(const InputFile file, InputFile::open(package.path_of(name)));
     FN_RETURN_IF_ERROR(copy_up_rows(file, count, stride, row, result.up.data() + first * row));
     first += count;
+  }
+  if (has_scales(manifest.ffn.dtype)) {
+    FN_ASSIGN_OR_RETURN(result.scales, package.read(manifest.ffn.scales[layer]));
   }
   const std::string& bias_name = manifest.ffn.bias[layer];
   FN_ASSIGN_OR_RETURN(const std::vector<std::byte> bias, package.read(bias_name));

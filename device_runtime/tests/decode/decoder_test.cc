@@ -26,10 +26,11 @@ std::vector<float> run(const TinyPackage& files, const RigOptions& options) {
 
 class DecoderBits : public ::testing::TestWithParam<DType> {};
 
-INSTANTIATE_TEST_SUITE_P(Types, DecoderBits, ::testing::Values(DType::kFp32, DType::kFp16));
+INSTANTIATE_TEST_SUITE_P(Types, DecoderBits,
+                         ::testing::Values(DType::kFp32, DType::kFp16, DType::kBf16, DType::kInt8, DType::kInt4));
 
 TEST_P(DecoderBits, NoneAndOracleAreTheSameInEveryResidencyLayoutWindowSizeAndThreadCount) {
-  const TinyPackage files({.dtype = GetParam()});
+  const TinyPackage files({.hidden_size = 140, .dtype = GetParam()});
   const std::vector<float> expected = run(files, {.residency = Residency::kNaive});
   for (const float logit : expected) ASSERT_TRUE(std::isfinite(logit));
 

@@ -49,6 +49,7 @@ Rig::Rig(const TinyPackage& files, const RigOptions& options, std::unique_ptr<Fl
     std::vector<float> bias = files.layer(layer).up_bias;
     bias.insert(bias.end(), files.layer(layer).down_bias.begin(), files.layer(layer).down_bias.end());
     weights_.biases.push_back(bias);
+    if (has_scales(manifest.ffn.dtype)) weights_.scales.push_back(must(package_->read(manifest.ffn.scales[layer])));
   }
   if (options.predictor == PredictorKind::kLowRank) predictor_ = must(load_lowrank_predictor(*package_, pool_));
   if (options.predictor == PredictorKind::kOracle) predictor_ = must(load_oracle_predictor(*package_, variant, pool_));

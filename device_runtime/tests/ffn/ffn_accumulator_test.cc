@@ -8,20 +8,20 @@
 #include <memory>
 #include <vector>
 
-#include "kernels/kernels.h"
+#include "kernels/weights.h"
 #include "support/package_files.h"
 #include "support/random.h"
 
 namespace flashneuron {
 namespace {
 
+using testing::Random;
+
 void add(FfnAccumulator& accumulator, std::span<const NeuronRow> rows, size_t tokens) {
   std::vector<float> activations(rows.size() * tokens);
   accumulator.activate(rows, activations);
   accumulator.add(rows, activations);
 }
-
-using testing::Random;
 
 // One layer with its inputs. Rows lie in memory at odd distances, so that hardly any is aligned to a vector.
 struct Case {
@@ -34,27 +34,32 @@ struct Case {
     down_bias = random.uniforms(d, -1.0f, 1.0f);
     down_bias[0] = -0.0f;
     x = random.uniforms(tokens * d, -1.7f, 1.7f);
-    const size_t row_bytes = d * element_bytes(dtype);
-    memory.resize(2 * f * (row_bytes + 2) + 1);
+    memory.resize(2 * f * (row_bytes(dtype, d) + scale_bytes(dtype, d) + 2) + 1);
     std::byte* next = memory.data() + 1;
-    const auto place = [&](std::vector<float>& matrix, uint32_t n) {
-      float* row = matrix.data() + size_t{n} * d;
-      kernels::reference::from_fp32(row, dtype, next, d);
-      kernels::reference::to_fp32(next, dtype, row, d);
+    const auto copy = [&](const testing::Bytes& bytes) {
       const std::byte* placed = next;
-      next += row_bytes + 2;
+      next = std::copy(bytes.begin(), bytes.end(), next);
       return placed;
     };
+    const auto place = [&](std::vector<float>& matrix, uint32_t n) {
+      const std::span<float> row = std::span(matrix).subspan(size_t{n} * d, d);
+      const testing::StoredRow stored = testing::stored_row(row, dtype);
+      std::copy(stored.decoded.begin(), stored.decoded.end(), row.begin());
+      next += 2;
+      const std::byte* values = copy(stored.values);
+      return kernels::WeightRow{values, copy(stored.scales)};
+    };
     for (uint32_t n = 0; n < f; ++n) {
-      NeuronRow row{.neuron = n};
-      row.up = place(up, n);
-      row.down = place(down, n);
-      rows.push_back(row);
+      const kernels::WeightRow placed_up = place(up, n);
+      const kernels::WeightRow placed_down = place(down, n);
+      rows.push_back({n, placed_up.values, placed_down.values, placed_up.scales, placed_down.scales});
     }
   }
 
   float activation(uint32_t n, size_t t) const {
-    const float dot = kernels::reference::dot(rows[n].up, dtype, &x[t * hidden], hidden);
+    std::vector<float> input(kernels::arranged_floats(dtype, hidden));
+    kernels::arrange_input(dtype, &x[t * hidden], input.data(), hidden);
+    const float dot = kernels::reference::dot_row({rows[n].up, rows[n].up_scales}, dtype, input.data(), hidden);
     return std::max(dot + up_bias[n], 0.0f);
   }
   bool fires(uint32_t n) const {
@@ -94,23 +99,24 @@ bool same_bits(const std::vector<float>& a, const std::vector<float>& b) {
   return a.size() == b.size() && std::memcmp(a.data(), b.data(), 4 * a.size()) == 0;
 }
 
-// The sum as the header promises it, one output at a time, in scalars.
+// The sum as the header promises it, block by block, in scalars.
 std::vector<float> by_contract(const Case& c) {
   std::vector<float> out(c.tokens * c.hidden);
+  std::vector<float> sum(kernels::arranged_floats(c.dtype, c.hidden));
   for (size_t t = 0; t < c.tokens; ++t) {
     std::vector<float> activation(c.ffn);
     for (uint32_t n = 0; n < c.ffn; ++n) activation[n] = c.activation(n, t);
-    for (size_t i = 0; i < c.hidden; ++i) {
-      float sum = c.down_bias[i] + 0.0f;
-      for (uint32_t block = 0; block < c.ffn; block += FfnAccumulator::kBlock) {
-        float partial = 0;
-        for (uint32_t n = block; n < std::min(block + FfnAccumulator::kBlock, c.ffn); ++n) {
-          if (activation[n] > 0) partial = std::fma(activation[n], c.down[size_t{n} * c.hidden + i], partial);
-        }
-        sum += partial;
+    std::vector<float> bias = c.down_bias;
+    for (float& value : bias) value += 0.0f;
+    kernels::arrange_sum(c.dtype, bias.data(), sum.data(), c.hidden);
+    for (uint32_t block = 0; block < c.ffn; block += FfnAccumulator::kBlock) {
+      std::vector<kernels::Term> terms;
+      for (uint32_t n = block; n < std::min(block + FfnAccumulator::kBlock, c.ffn); ++n) {
+        if (activation[n] > 0) terms.push_back({{c.rows[n].down, c.rows[n].down_scales}, activation[n]});
       }
-      out[t * c.hidden + i] = sum;
+      kernels::reference::sum_block({.terms = terms, .next = {}, .sum = sum.data()}, c.dtype, 0, c.hidden);
     }
+    kernels::restore_sum(c.dtype, sum.data(), &out[t * c.hidden], c.hidden);
   }
   return out;
 }
@@ -118,7 +124,7 @@ std::vector<float> by_contract(const Case& c) {
 std::vector<Case> cases() {
   Random random(9);
   std::vector<Case> result;
-  for (const DType dtype : {DType::kFp32, DType::kFp16}) {
+  for (const DType dtype : {DType::kFp32, DType::kFp16, DType::kBf16, DType::kInt8, DType::kInt4}) {
     result.emplace_back(40, 200, dtype, 1, random);
     result.emplace_back(256, 300, dtype, 3, random);
     result.emplace_back(1043, 130, dtype, 1, random);
@@ -203,7 +209,7 @@ TEST(FfnAccumulator, RowsMayBeOverwrittenAfterAddAndBeginStartsOver) {
   accumulator.begin(c.x, 1, c.up_bias, c.down_bias);
   add(accumulator, std::span(c.rows).subspan(70, 1), 1);  // abandoned by the next begin()
   accumulator.begin(c.x, 1, c.up_bias, c.down_bias);
-  const size_t bytes = c.hidden * element_bytes(c.dtype);
+  const size_t bytes = row_bytes(c.dtype, c.hidden);
   std::vector<std::byte> slot(2 * bytes);
   for (const NeuronRow& row : c.rows) {
     std::memcpy(slot.data(), row.up, bytes);
@@ -228,6 +234,9 @@ TEST(FfnAccumulator, WithoutRowsItGivesTheBias) {
 
 TEST(FfnAccumulator, ReportsItsBuffers) {
   ThreadPool pool(1);
+  for (const DType dtype : {DType::kFp16, DType::kInt8, DType::kInt4}) {
+    EXPECT_EQ(FfnAccumulator(100, dtype, 3, pool).resident_bytes(), FfnAccumulator::buffer_bytes(100, dtype, 3));
+  }
   EXPECT_EQ(FfnAccumulator(100, DType::kFp16, 3, pool).resident_bytes(), 4u * 2 * 3 * 100);
 }
 

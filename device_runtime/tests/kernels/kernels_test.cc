@@ -142,7 +142,7 @@ TEST_P(Kernels, ConversionsEqualTheReferenceToTheBit) {
 
 INSTANTIATE_TEST_SUITE_P(, Kernels,
                          ::testing::Combine(::testing::ValuesIn(hwy::SupportedAndGeneratedTargets()),
-                                            ::testing::Values(DType::kFp32, DType::kFp16),
+                                            ::testing::Values(DType::kFp32, DType::kFp16, DType::kBf16),
                                             ::testing::Values(Values::kOrdinary, Values::kTiny, Values::kHuge,
                                                               Values::kMixed)));
 

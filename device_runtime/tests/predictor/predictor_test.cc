@@ -2,9 +2,11 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cstring>
 #include <filesystem>
 #include <fstream>
+#include <iterator>
 #include <optional>
 #include <sstream>
 #include <string>
@@ -85,7 +87,7 @@ void replace_in_file(const std::string& path, const std::string& from, const std
 }
 
 class PredictorOfDType : public ::testing::TestWithParam<DType> {};
-INSTANTIATE_TEST_SUITE_P(, PredictorOfDType, ::testing::Values(DType::kFp32, DType::kFp16));
+INSTANTIATE_TEST_SUITE_P(, PredictorOfDType, ::testing::Values(DType::kFp32, DType::kFp16, DType::kBf16));
 
 TEST_P(PredictorOfDType, LowRankSelectsByItsFormulaWithAnyNumberOfThreads) {
   const TinyPackage tiny({.ffn_size = 1000, .dtype = GetParam(), .predictor = TinyPredictor::kRandom});
@@ -127,6 +129,29 @@ TEST_P(PredictorOfDType, OracleSelectsExactlyTheNeuronsThatFire) {
   }
 }
 
+// What a predictor of integers selects is what its decoded weights select, but for logits that rounding may turn.
+TEST(Predictor, Int8LowRankAndQuantisedOraclesFollowTheirDecodedWeights) {
+  for (const DType dtype : {DType::kInt8, DType::kInt4}) {
+    const TinyPackage tiny({.hidden_size = 132, .ffn_size = 1000, .dtype = dtype, .predictor = TinyPredictor::kRandom});
+    const Package package = open(tiny);
+    ThreadPool pool(2);
+    const auto lowrank = loaded(load_lowrank_predictor(package, pool));
+    const auto oracle = loaded(load_oracle_predictor(package, package.manifest().ffn.variants[0], pool));
+    Random random(8);
+    for (int i = 0; i < kInputs; ++i) {
+      const std::vector<float> x = input(tiny, random);
+      const auto differing = [](const std::vector<uint32_t>& a, const std::vector<uint32_t>& b) {
+        std::vector<uint32_t> difference;
+        std::set_symmetric_difference(a.begin(), a.end(), b.begin(), b.end(), std::back_inserter(difference));
+        return difference.size();
+      };
+      EXPECT_LE(differing(select(*lowrank, 1, x), predicted(tiny, 1, x)), 1u);
+      EXPECT_LE(differing(select(*oracle, 1, x), firing(tiny, 1, x)), 1u);
+      EXPECT_GT(firing(tiny, 1, x).size(), 100u);
+    }
+  }
+}
+
 TEST(Predictor, ExactLowRankAgreesWithTheOracle) {
   const TinyPackage tiny;  // A is the identity and B the up rows
   const Package package = open(tiny);
@@ -153,9 +178,11 @@ TEST(Predictor, OraclesNeuronsGiveTheDenseFfnToTheBit) {
                       .up = reinterpret_cast<const std::byte*>(&layer.up[n * x.size()]),
                       .down = reinterpret_cast<const std::byte*>(&layer.down[n * x.size()])});
     }
-    FfnAccumulator accumulator(300, DType::kFp32, 1, 500, pool);
+    FfnAccumulator accumulator(300, DType::kFp32, 1, pool);
     accumulator.begin(x, 1, layer.up_bias, layer.down_bias);
-    accumulator.add(rows);
+    std::vector<float> activations(rows.size());
+    accumulator.activate(rows, activations);
+    accumulator.add(rows, activations);
     std::vector<float> out(x.size());
     accumulator.finish(out);
     return out;

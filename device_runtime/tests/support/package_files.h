@@ -15,7 +15,17 @@ namespace flashneuron::testing {
 
 using Bytes = std::vector<std::byte>;
 
+// Rows of a float type.
 Bytes elements(std::span<const float> values, DType dtype);
+// One row of any type as it is stored, rounded to nearest, and the values that it then stands for.
+struct StoredRow {
+  Bytes values;
+  Bytes scales;  // empty for floats
+  std::vector<float> decoded;
+};
+StoredRow stored_row(std::span<const float> row, DType dtype);
+// The same of a matrix's rows of `width`, one after the other.
+StoredRow stored_rows(std::span<const float> values, size_t width, DType dtype);
 std::string sha256(std::span<const std::byte> bytes);
 // Creates the parent folders. Throws std::runtime_error.
 void write_file(const std::filesystem::path& path, std::span<const std::byte> bytes);

@@ -7,7 +7,6 @@
 #include <map>
 #include <nlohmann/json.hpp>
 
-#include "kernels/kernels.h"
 #include "support/package_files.h"
 #include "support/random.h"
 
@@ -33,12 +32,19 @@ Bytes text_bytes(const std::string& text) {
   return {data, data + text.size()};
 }
 
-// What is left of the values once they went through a file.
-std::vector<float> rounded(std::vector<float> values, DType dtype) {
-  const Bytes bytes = elements(values, dtype);
-  kernels::reference::to_fp32(bytes.data(), dtype, values.data(), values.size());
-  return values;
+// What is left of rows of `width` values once they went through a file.
+std::vector<float> rounded(const std::vector<float>& values, size_t width, DType dtype) {
+  return stored_rows(values, width, dtype).decoded;
 }
+
+const char* name_of(DType dtype) {
+  static constexpr const char* kNames[] = {"fp32", "fp16", "bf16", "int8", "int4"};
+  return kNames[static_cast<size_t>(dtype)];
+}
+
+// As export chooses them where neurons are integers.
+DType embedding_type(DType dtype) { return has_scales(dtype) ? DType::kFp16 : dtype; }
+DType predictor_type(DType dtype) { return has_scales(dtype) ? DType::kInt8 : dtype; }
 
 TinyLayer random_layer(const TinyPackageOptions& options, Random& random) {
   const size_t d = options.hidden_size;
@@ -47,14 +53,14 @@ TinyLayer random_layer(const TinyPackageOptions& options, Random& random) {
   const float up_scale = std::sqrt(3.0f / static_cast<float>(d));
   const float down_scale = std::sqrt(3.0f / static_cast<float>(f));
   TinyLayer layer;
-  layer.up = rounded(random.uniforms(f * d, -up_scale, up_scale), options.dtype);
-  layer.down = rounded(random.uniforms(f * d, -down_scale, down_scale), options.dtype);
+  layer.up = rounded(random.uniforms(f * d, -up_scale, up_scale), d, options.dtype);
+  layer.down = rounded(random.uniforms(f * d, -down_scale, down_scale), d, options.dtype);
   layer.up_bias = random.uniforms(f, -0.9f, 0.0f);
   layer.down_bias = random.uniforms(d, -0.1f, 0.1f);
   if (options.predictor == TinyPredictor::kRandom) {
     layer.rank = options.predictor_rank;
-    layer.a = rounded(random.uniforms(layer.rank * d, -up_scale, up_scale), options.dtype);
-    layer.b = rounded(random.uniforms(f * layer.rank, -1.0f, 1.0f), options.dtype);
+    layer.a = rounded(random.uniforms(layer.rank * d, -up_scale, up_scale), d, predictor_type(options.dtype));
+    layer.b = rounded(random.uniforms(f * layer.rank, -1.0f, 1.0f), layer.rank, predictor_type(options.dtype));
     layer.bias = random.uniforms(f, -0.1f, 0.1f);
   } else if (options.predictor == TinyPredictor::kExact) {
     layer.rank = options.hidden_size;
@@ -85,6 +91,7 @@ json shard_files(Files& files, const TinyPackageOptions& options, const TinyLaye
 
 json ffn_facts(Files& files, const TinyPackageOptions& options, const std::vector<TinyLayer>& layers) {
   json bias = json::array();
+  json scales = json::array();
   json bundled = json::array();
   json split = json::array();
   for (uint32_t l = 0; l < options.layers; ++l) {
@@ -93,6 +100,13 @@ json ffn_facts(Files& files, const TinyPackageOptions& options, const std::vecto
     const Bytes down = elements(layers[l].down_bias, DType::kFp32);
     values.insert(values.end(), down.begin(), down.end());
     files[bias.back()] = {values, "ffn_bias"};
+    if (has_scales(options.dtype)) {
+      scales.push_back(layer_name("ffn/layer_", l, ".scales"));
+      Bytes up_scales = stored_rows(layers[l].up, options.hidden_size, options.dtype).scales;
+      const Bytes down_scales = stored_rows(layers[l].down, options.hidden_size, options.dtype).scales;
+      up_scales.insert(up_scales.end(), down_scales.begin(), down_scales.end());
+      files[scales.back()] = {up_scales, "ffn_scales"};
+    }
     if (options.bundled) bundled.push_back({{"bundle", shard_files(files, options, layers[l], l, 0)}});
     if (options.split) {
       split.push_back({{"up", shard_files(files, options, layers[l], l, 1)},
@@ -108,7 +122,9 @@ json ffn_facts(Files& files, const TinyPackageOptions& options, const std::vecto
   };
   if (options.bundled) add("bundled", bundled);
   if (options.split) add("split", split);
-  return {{"dtype", options.dtype == DType::kFp32 ? "fp32" : "fp16"}, {"bias", bias}, {"variants", variants}};
+  json facts = {{"dtype", name_of(options.dtype)}, {"bias", bias}, {"variants", variants}};
+  if (has_scales(options.dtype)) facts["scales"] = scales;
+  return facts;
 }
 
 json attention_facts(Files& files, const TinyPackageOptions& options) {
@@ -131,7 +147,7 @@ json predictor_facts(Files& files, const TinyPackageOptions& options, const std:
   for (uint32_t l = 0; l < options.layers; ++l) {
     const TinyLayer& layer = layers[l];
     const std::string name = layer_name("predictor/layer_", l, ".pred");
-    const PredictorShape shape = {options.dtype, l, options.hidden_size, options.ffn_size, layer.rank};
+    const PredictorShape shape = {predictor_type(options.dtype), l, options.hidden_size, options.ffn_size, layer.rank};
     files[name] = {predictor_file(shape, layer.bias, layer.a, layer.b), "predictor"};
     of_layers.push_back({{"file", name}, {"rank", layer.rank}, {"density", 0.3}});
   }
@@ -162,7 +178,7 @@ json manifest_of(Files& files, const TinyPackageOptions& options, const std::vec
         {"eos_token_ids", json::array({2})}}},
       {"embedding",
        {{"file", "embedding.bin"},
-        {"dtype", options.dtype == DType::kFp32 ? "fp32" : "fp16"},
+        {"dtype", name_of(embedding_type(options.dtype))},
         {"position_rows", options.max_context}}},
       {"attention", json::array({attention_facts(files, options)})},
       {"ffn", ffn_facts(files, options, layers)},
@@ -182,10 +198,11 @@ json manifest_of(Files& files, const TinyPackageOptions& options, const std::vec
 TinyPackage::TinyPackage(const TinyPackageOptions& options) : options_(options) {
   Random random(options.seed);
   const size_t rows = size_t{options.vocab_size} + options.max_context;
-  embedding_ = rounded(random.uniforms(rows * options.hidden_size, -1.0f, 1.0f), options.dtype);
+  embedding_ = rounded(random.uniforms(rows * options.hidden_size, -1.0f, 1.0f), options.hidden_size,
+                       embedding_type(options.dtype));
   for (uint32_t l = 0; l < options.layers; ++l) layers_.push_back(random_layer(options, random));
   Files files;
-  files["embedding.bin"] = {elements(embedding_, options.dtype), "embedding"};
+  files["embedding.bin"] = {elements(embedding_, embedding_type(options.dtype)), "embedding"};
   files["tokenizer.json"] = {text_bytes("{}"), "tokenizer"};
   const json manifest = manifest_of(files, options, layers_);
   for (const auto& [path, file] : files) write_file(folder_.path() / path, file.bytes);

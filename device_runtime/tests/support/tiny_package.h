@@ -24,7 +24,7 @@ struct TinyPackageOptions {
   uint32_t vocab_size = 32;
   uint32_t max_context = 64;
   uint32_t max_chunk = 8;
-  DType dtype = DType::kFp16;  // embedding, FFN, predictors
+  DType dtype = DType::kFp16;  // of the FFN, and of embedding and predictors as export chooses them
   bool bundled = true;
   bool split = true;
   uint32_t neurons_per_shard = 64;

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from flashneuron.export.recipe import ExportRecipe
 
 _F = TypeVar("_F", bound=Callable[..., Any])
-_DTYPES = click.Choice(["fp32", "fp16"])
+_DTYPES = click.Choice(["fp32", "fp16", "bf16", "int8", "int4"])
 
 
 def text_option() -> Callable[[_F], _F]:
@@ -32,8 +32,14 @@ def text_option() -> Callable[[_F], _F]:
 def recipe_options(function: _F) -> _F:
     """What `make_recipe` reads, but for what only training needs."""
     options = (
-        click.option("--dtype", type=_DTYPES, default="fp16", show_default=True, help="Of neurons and embedding."),
-        click.option("--attention", type=_DTYPES, default="fp16", show_default=True, help="Of attention and head."),
+        click.option("--dtype", type=_DTYPES, default="fp16", show_default=True, help="Of neurons."),
+        click.option(
+            "--attention",
+            type=click.Choice(["fp32", "fp16"]),
+            default="fp16",
+            show_default=True,
+            help="Of attention and head.",
+        ),
         click.option(
             "--layout", metavar="L[,L]", default="bundled", show_default=True, help="bundled, split, or both."
         ),

@@ -26,7 +26,13 @@ from flashneuron.errors import InputError
     help="Share of firing neurons to predict.",
 )
 @click.option("--rank", type=click.IntRange(1, 65536), help="Rank of every predictor. Default: chosen per layer.")
-@click.option("--dtype", type=click.Choice(["fp32", "fp16"]), default="fp16", show_default=True, help="Of the files.")
+@click.option(
+    "--dtype",
+    type=click.Choice(["fp32", "fp16", "bf16", "int8"]),
+    default="fp16",
+    show_default=True,
+    help="Of the files.",
+)
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Order of the training text.")
 @format_option("table", "json")
 def command(model: Path, output: Path, texts: tuple[Path, ...], style: str, **options: object) -> None:

@@ -10,7 +10,7 @@ from flashneuron.export.ffn import PARTS, plan_ffn
 from flashneuron.export.recipe import ExportRecipe
 from flashneuron.model.spec import ModelSpec
 from flashneuron.package.ffn_file import FfnGeometry
-from flashneuron.package.layout import bias_bytes, element_bytes
+from flashneuron.package.layout import bias_bytes, element_bytes, float_dtype, predictor_dtype, scales_bytes
 from flashneuron.package.predictor_file import predictor_bytes
 from flashneuron.units import format_bytes
 
@@ -21,16 +21,18 @@ _OTHER_BYTES = 16 << 20  # tokenizer, golden, statistics, manifest, file system
 def estimate_bytes(spec: ModelSpec, recipe: ExportRecipe) -> int:
     """Size of the package; without a given rank, predictors are taken to have an eighth of hidden_size."""
     d, ffn, kv = spec.hidden_size, spec.ffn_size, spec.kv_heads * spec.head_size
-    size, attention = element_bytes(recipe.dtype), element_bytes(recipe.attention)
+    size, attention = element_bytes(float_dtype(recipe.dtype)), element_bytes(recipe.attention)
     total = _OTHER_BYTES + (spec.vocab_size + spec.position_rows) * d * size
-    total += spec.layers * (bias_bytes(d, ffn) + 2 * d * (d + kv) * attention + _PROGRAM_BYTES)
+    total += spec.layers * (
+        bias_bytes(d, ffn) + scales_bytes(recipe.dtype, d, ffn) + 2 * d * (d + kv) * attention + _PROGRAM_BYTES
+    )
     total += spec.vocab_size * d * attention + _PROGRAM_BYTES
     for variant in plan_ffn(spec, recipe.dtype, recipe.layouts).variants:
         for part in PARTS[variant.layout]:
             geometry = FfnGeometry(part, recipe.dtype, d, ffn, variant.neurons_per_shard)
             total += spec.layers * sum(geometry.shard_bytes(shard) for shard in range(geometry.shard_count))
     if recipe.predictor == "lowrank":
-        total += spec.layers * predictor_bytes(d, ffn, recipe.rank or max(1, d // 8), recipe.dtype)
+        total += spec.layers * predictor_bytes(d, ffn, recipe.rank or max(1, d // 8), predictor_dtype(recipe.dtype))
     return total
 
 

@@ -9,7 +9,7 @@ import torch
 from flashneuron.export.rounding import rounded
 from flashneuron.model.spec import ModelSpec, Weights
 from flashneuron.package.atomic import atomic_path
-from flashneuron.package.layout import DType, element_bytes
+from flashneuron.package.layout import FloatDType, element_bytes
 from flashneuron.package.schema import EmbeddingFacts
 from flashneuron.progress import Progress
 
@@ -18,7 +18,7 @@ _ROWS = 4096  # converted at a time
 
 
 def write_embedding(
-    spec: ModelSpec, weights: Weights, folder: Path, dtype: DType, progress: Progress
+    spec: ModelSpec, weights: Weights, folder: Path, dtype: FloatDType, progress: Progress
 ) -> EmbeddingFacts:
     facts = EmbeddingFacts(file=EMBEDDING, dtype=dtype, position_rows=spec.position_rows)
     if (folder / EMBEDDING).exists():

@@ -9,11 +9,11 @@ from typing import Any
 
 import numpy as np
 
-from flashneuron.export.rounding import rounded
+from flashneuron.export.rounding import stored_rows
 from flashneuron.model.spec import ModelSpec, Weights
 from flashneuron.package.atomic import atomic_write
 from flashneuron.package.ffn_file import FfnGeometry, Part, Rows, neurons_per_shard, write_shard
-from flashneuron.package.layout import DType
+from flashneuron.package.layout import DType, row_scales
 from flashneuron.package.schema import FfnFacts, FfnLayerFiles, FfnVariant, Layout
 from flashneuron.progress import Progress
 
@@ -24,7 +24,7 @@ Array = np.ndarray[Any, Any]
 def write_ffn(
     spec: ModelSpec, weights: Weights, folder: Path, dtype: DType, layouts: Sequence[Layout], progress: Progress
 ) -> FfnFacts:
-    """Writes every layer's shards and biases; files that are there are kept."""
+    """Writes every layer's shards, biases and scales; files that are there are kept."""
     facts = plan_ffn(spec, dtype, layouts)
     with progress.step("FFN records", spec.layers, "layers") as advance:
         for layer in range(spec.layers):
@@ -50,7 +50,9 @@ def plan_ffn(spec: ModelSpec, dtype: DType, layouts: Sequence[Layout]) -> FfnFac
             layers.append(FfnLayerFiles(**files))
         variants.append(FfnVariant(layout=layout, order="none", neurons_per_shard=per_shard, layers=tuple(layers)))
     bias = tuple(f"ffn/layer_{layer:03}.bias" for layer in range(spec.layers))
-    return FfnFacts(dtype=dtype, bias=bias, variants=tuple(variants))
+    scales = tuple(f"ffn/layer_{layer:03}.scales" for layer in range(spec.layers))
+    has_scales = row_scales(dtype, spec.hidden_size) > 0
+    return FfnFacts(dtype=dtype, bias=bias, scales=scales if has_scales else None, variants=tuple(variants))
 
 
 def _write_layer(spec: ModelSpec, weights: Weights, folder: Path, facts: FfnFacts, layer: int) -> None:
@@ -66,10 +68,16 @@ def _write_layer(spec: ModelSpec, weights: Weights, folder: Path, facts: FfnFact
         for number, path in enumerate(shards)
         if not (folder / path).exists()
     ]
-    if not missing:
+    scales = folder / facts.scales[layer] if facts.scales else None
+    if not missing and (scales is None or scales.exists()):
         return
-    up = rounded(weights[f"{name}.up.weight"], facts.dtype, f"{name}.up.weight")
-    down = rounded(weights[f"{name}.down.weight"], facts.dtype, f"{name}.down.weight").T
+    stored = (
+        stored_rows(weights[f"{name}.up.weight"], facts.dtype, f"{name}.up.weight"),
+        stored_rows(weights[f"{name}.down.weight"].T, facts.dtype, f"{name}.down.weight"),
+    )
+    if scales is not None:
+        atomic_write(scales, b"".join(part.scales.tobytes() for part in stored if part.scales is not None))
+    up, down = (part.elements for part in stored)
     rows: dict[Part, Rows] = {
         Part.BUNDLE: lambda a, b: np.concatenate([up[a:b], down[a:b]], axis=1),
         Part.UP: partial(_slice, up),

@@ -10,6 +10,7 @@ import json
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -19,8 +20,9 @@ from flashneuron.model.blocks import AttentionBlock, Block, BlockDtype, HeadBloc
 from flashneuron.model.ffn import Ffn
 from flashneuron.model.spec import ModelSpec, Weights
 from flashneuron.package.atomic import atomic_write
+from flashneuron.package.elements import decode
 from flashneuron.package.ffn_file import FfnShard
-from flashneuron.package.layout import numpy_dtype
+from flashneuron.package.layout import numpy_dtype, row_scales, scale_dtype
 from flashneuron.package.schema import EmbeddingFacts, FfnFacts
 from flashneuron.progress import Progress
 
@@ -48,10 +50,10 @@ class StoredModel:
         rows, width = self.spec.vocab_size + self.spec.position_rows, self.spec.hidden_size
         dtype = numpy_dtype(self.embedding.dtype)
         table = np.memmap(self.folder / self.embedding.file, dtype, "r", shape=(rows, width))
-        tokens = table[ids].astype(np.float32)
+        tokens = decode(table[ids], None, self.embedding.dtype, width)
         if self.spec.position_rows:
             first = self.spec.vocab_size + position
-            tokens += table[first : first + len(ids)].astype(np.float32)
+            tokens += decode(table[first : first + len(ids)], None, self.embedding.dtype, width)
         return torch.from_numpy(tokens)
 
     def layer(self, index: int) -> tuple[Block, Ffn]:
@@ -66,14 +68,21 @@ class StoredModel:
         return block
 
     def _ffn(self, index: int) -> Ffn:
-        variant, width = self.ffn.variants[0], self.spec.hidden_size
+        variant, width, neurons = self.ffn.variants[0], self.spec.hidden_size, self.spec.ffn_size
         parts = []
         for shards in variant.layers[index].parts(variant.layout).values():
-            stored = [FfnShard.open(self.folder / name).records() for name in shards]
-            parts.append(np.concatenate(stored).astype(np.float32))
-        records = np.concatenate(parts, axis=1)
+            parts.append(np.concatenate([FfnShard.open(self.folder / name).records() for name in shards]))
+        vectors = np.split(np.concatenate(parts, axis=1), 2, axis=1)
+        scales: list[np.ndarray[Any, Any] | None] = [None, None]
+        if self.ffn.scales is not None:
+            stored = np.fromfile(self.folder / self.ffn.scales[index], scale_dtype(self.ffn.dtype))
+            scales = list(stored.reshape(2, neurons, row_scales(self.ffn.dtype, width)))
         bias = np.fromfile(self.folder / self.ffn.bias[index], "<f4")
-        up, down = torch.from_numpy(records[:, :width]), torch.from_numpy(records[:, width:]).T
+        up, down_rows = (
+            torch.from_numpy(decode(rows, scale, self.ffn.dtype, width))
+            for rows, scale in zip(vectors, scales, strict=True)
+        )
+        down = down_rows.T
         return Ffn(up, torch.from_numpy(bias[: len(up)]), down, torch.from_numpy(bias[len(up) :]))
 
 

@@ -22,6 +22,7 @@ from flashneuron.export.golden import GOLDEN, StoredModel, write_golden
 from flashneuron.export.recipe import ExportRecipe, PartialPackage, refuse_existing
 from flashneuron.export.source import Model, Source, open_source
 from flashneuron.package.atomic import atomic_write
+from flashneuron.package.layout import float_dtype
 from flashneuron.package.manifest import MANIFEST, Package, file_entry, write_manifest
 from flashneuron.package.schema import (
     AttentionFacts,
@@ -55,7 +56,7 @@ def export_source(source: Source, output: Path, recipe: ExportRecipe, progress: 
         job = prepare(source, output, recipe, progress)
         model, folder = job.model, job.partial.folder
         spec, weights = model.spec, model.weights
-        embedding = write_embedding(spec, weights, folder, recipe.dtype, progress)
+        embedding = write_embedding(spec, weights, folder, float_dtype(recipe.dtype), progress)
         ffn = write_ffn(spec, weights, folder, recipe.dtype, recipe.layouts, progress)
         chunk = min(recipe.max_chunk, spec.max_context)
         programs = export_attention(spec, weights, folder, recipe.attention, chunk, progress)
@@ -114,7 +115,7 @@ def finish(
     predictors = (PredictorFacts(kind="lowrank", input="ffn_input", layers=tuple(rows)),) if rows else ()
     roles: list[tuple[str, Role]] = [(embedding.file, "embedding")]
     roles += [(name, "attention") for name in attention.layers] + [(attention.head, "head")]
-    roles += [(name, "ffn_bias") for name in ffn.bias]
+    roles += [(name, "ffn_bias") for name in ffn.bias] + [(name, "ffn_scales") for name in ffn.scales or ()]
     roles += [(name, "ffn") for name in _shards(ffn)]
     roles += [(row.file, "predictor") for row in rows]
     roles += [(TOKENIZER, "tokenizer"), (GOLDEN, "golden"), (STATISTICS, "statistics")]

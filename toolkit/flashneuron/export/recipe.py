@@ -23,8 +23,8 @@ class ExportRecipe(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    dtype: DType = "fp16"  # of FFN records, embedding and predictors
-    attention: DType = "fp16"
+    dtype: DType = "fp16"  # of FFN records; embedding and predictors follow (package/layout.py)
+    attention: Literal["fp32", "fp16"] = "fp16"
     layouts: Annotated[tuple[Layout, ...], Field(min_length=1)] = ("bundled",)
     predictor: Literal["lowrank", "none"] = "lowrank"
     recall: Annotated[float, Field(gt=0, lt=1)] = 0.99

@@ -2,20 +2,73 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from flashneuron.errors import ModelError
-from flashneuron.package.layout import DType
+from flashneuron.package.elements import encode_int8, pack_int4
+from flashneuron.package.layout import INT4_GROUP, DType, FloatDType, numpy_dtype, row_scales
 
-_TORCH = {"fp32": torch.float32, "fp16": torch.float16}
+_TORCH = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
+# A group's value of largest magnitude becomes -8 times one of these shares of it: clipping it a little can pay.
+_INT4_CLIPS = (1.0, 0.92, 0.84)
+_CHUNK_ELEMENTS = 1 << 22  # quantised at a time
+
+Array = np.ndarray[Any, Any]
 
 
-def rounded(tensor: torch.Tensor, dtype: DType, name: str) -> np.ndarray[Any, Any]:
-    """A contiguous array of `dtype`. Errors: ModelError where fp16 cannot hold a value (finite ones stay finite)."""
-    array: np.ndarray[Any, Any] = tensor.to(_TORCH[dtype]).contiguous().numpy()
-    if dtype == "fp16" and tensor.dtype != torch.float16 and not np.isfinite(array).all():
-        raise ModelError(f"{name} holds values over fp16's 65504; export with --dtype fp32")
-    return array
+@dataclass(frozen=True)
+class Stored:
+    """Rows as files hold them: [n, row_bytes as the stored type], scales [n] or [n, groups] where there are any."""
+
+    elements: Array
+    scales: Array | None
+
+
+def rounded(tensor: Tensor, dtype: FloatDType, name: str) -> Array:
+    """A contiguous array of `dtype`. Errors: ModelError where it cannot hold a value (finite ones stay finite)."""
+    converted = tensor.to(_TORCH[dtype]).contiguous()
+    if not torch.isfinite(converted).all():
+        raise ModelError(f"{name} holds values over {dtype}'s {_limit(dtype)}; export with --dtype fp32")
+    array: Array = (converted.view(torch.int16) if dtype == "bf16" else converted).numpy()
+    return array.view(numpy_dtype(dtype))
+
+
+def stored_rows(tensor: Tensor, dtype: DType, name: str) -> Stored:
+    """[n, d] in any element type. Errors: as rounded."""
+    if dtype == "fp32" or dtype == "fp16" or dtype == "bf16":
+        return Stored(rounded(tensor, dtype, name), None)
+    parts = torch.split(tensor, max(1, _CHUNK_ELEMENTS // tensor.shape[1]))
+    encoded = [encode_int8(part.float().numpy()) if dtype == "int8" else _encode_int4(part) for part in parts]
+    elements, scales = (np.concatenate(arrays) for arrays in zip(*encoded, strict=True))
+    if not np.isfinite(scales).all():
+        raise ModelError(f"{name} holds values whose scale is over fp16's 65504; export with --dtype int8")
+    return Stored(elements, scales)
+
+
+def _encode_int4(part: Tensor) -> tuple[Array, Array]:
+    """Packed nibbles and fp16 scales [n, groups]: of a few scales the one of least squared error in each group."""
+    rows, width = part.shape
+    count = row_scales("int4", width)
+    groups = torch.nn.functional.pad(part.float(), (0, count * INT4_GROUP - width)).view(rows, count, INT4_GROUP)
+    extreme = groups.gather(2, groups.abs().argmax(2, keepdim=True))
+    best = torch.full_like(extreme, torch.inf)
+    scale, nibbles = torch.zeros_like(extreme), torch.full_like(groups, 8)
+    for clip in _INT4_CLIPS:
+        tried = (extreme * (-clip / 8)).half().float()
+        units = (groups / tried.where(tried != 0, 1.0)).round_().clamp_(-8, 7)
+        error = (units * tried - groups).square_().sum(2, keepdim=True)
+        better = error < best
+        best, scale = error.where(better, best), tried.where(better, scale)
+        nibbles = torch.where(better, units + 8, nibbles)
+    scale = scale.where(best.isfinite(), torch.inf)
+    flat = nibbles.to(torch.uint8).view(rows, -1)[:, :width].numpy()
+    return pack_int4(flat), scale.squeeze(2).half().numpy().astype("<f2")
+
+
+def _limit(dtype: FloatDType) -> str:
+    return f"{torch.finfo(_TORCH[dtype]).max:.5g}"

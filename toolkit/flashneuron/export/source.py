@@ -12,6 +12,7 @@ from flashneuron.export.recipe import ExportRecipe
 from flashneuron.export.texts import CalibrationText, Ids, read_texts, token_sequences
 from flashneuron.model.folder import ModelFolder, open_model
 from flashneuron.model.spec import ModelSpec, Weights
+from flashneuron.package.layout import predictor_dtype
 from flashneuron.predictor.settings import PredictorSettings, PredictorTable
 from flashneuron.predictor.train import train_predictors
 from flashneuron.progress import Progress
@@ -84,7 +85,7 @@ def open_source(model_path: Path, recipe: ExportRecipe) -> FolderSource:
     """Errors: InputError for a folder, text or rank that no package can be made of."""
     model = open_model(model_path)
     text = read_texts(recipe.texts, model.path) if recipe.predictor == "lowrank" else None
-    settings = PredictorSettings(recall=recipe.recall, rank=recipe.rank, dtype=recipe.dtype)
+    settings = PredictorSettings(recall=recipe.recall, rank=recipe.rank, dtype=predictor_dtype(recipe.dtype))
     source = FolderSource(model, text, settings)
     if text is not None:
         source.sequences()

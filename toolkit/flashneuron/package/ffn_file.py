@@ -13,7 +13,7 @@ import numpy as np
 
 from flashneuron.errors import PackageError
 from flashneuron.package.atomic import atomic_path
-from flashneuron.package.layout import DTYPE_CODES, DTYPE_NAMES, DType, element_bytes, numpy_dtype, round_up
+from flashneuron.package.layout import DTYPE_CODES, DTYPE_NAMES, DType, numpy_dtype, round_up, row_bytes
 
 MAGIC = b"FNFFN\0\0"
 VERSION = 1
@@ -45,12 +45,13 @@ class FfnGeometry:
     neurons_per_shard: int
 
     @property
-    def record_elements(self) -> int:
-        return self.hidden_size * (2 if self.part is Part.BUNDLE else 1)
+    def vectors(self) -> int:
+        """Rows of hidden_size elements in a record."""
+        return 2 if self.part is Part.BUNDLE else 1
 
     @property
     def record_bytes(self) -> int:
-        return self.record_elements * element_bytes(self.dtype)
+        return self.vectors * row_bytes(self.dtype, self.hidden_size)
 
     @property
     def stride(self) -> int:
@@ -82,7 +83,10 @@ def neurons_per_shard(part: Part, dtype: DType, hidden_size: int, ffn_size: int)
 
 
 def write_shard(path: Path, geometry: FfnGeometry, layer: int, shard: int, rows: Rows) -> None:
-    """Writes one shard atomically. `rows(a, b)` gives neurons a … b-1 as [b - a, record_elements] of any float type."""
+    """Writes one shard atomically. `rows(a, b)` gives the records of neurons a … b-1 in the stored type.
+
+    Floats may be of any float type where the stored one is numpy's too.
+    """
     neurons = geometry.neurons(shard)
     step = max(1, _WRITE_BYTES // geometry.stride)
     with atomic_path(path) as temporary, temporary.open("wb") as file:
@@ -112,7 +116,7 @@ class FfnShard:
         return _parse_header(path, header, path.stat().st_size)
 
     def records(self) -> np.ndarray[Any, Any]:
-        """All records, [neuron_count, record_elements] of the stored type, mapped from the file."""
+        """All records, [neuron_count, …] of the stored type, mapped from the file."""
         geometry = self.geometry
         raw = np.memmap(self.path, np.uint8, "r", HEADER_BYTES, (len(geometry.neurons(self.shard)), geometry.stride))
         return raw[:, : geometry.record_bytes].view(numpy_dtype(geometry.dtype))

@@ -11,14 +11,14 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 from flashneuron.package.ffn_file import MAX_SHARD_BYTES, FfnGeometry, Part
-from flashneuron.package.layout import DType, bias_bytes, element_bytes
+from flashneuron.package.layout import DType, FloatDType, bias_bytes, element_bytes, scales_bytes
 
 FORMAT_VERSION = 1
 MAX_MANIFEST_BYTES = 4 << 20
 
 Layout = Literal["bundled", "split"]
 Role = Literal[
-    "attention", "head", "ffn", "ffn_bias", "predictor", "embedding", "tokenizer", "golden", "statistics"
+    "attention", "head", "ffn", "ffn_bias", "ffn_scales", "predictor", "embedding", "tokenizer", "golden", "statistics"
 ]  # fmt: skip
 Size = Annotated[int, Field(ge=1, lt=1 << 24)]
 
@@ -69,7 +69,7 @@ class ModelFacts(_Strict):
 
 class EmbeddingFacts(_Strict):
     file: PackagePath
-    dtype: DType
+    dtype: FloatDType
     position_rows: Annotated[int, Field(ge=0, lt=1 << 24)]
 
 
@@ -104,7 +104,14 @@ class FfnVariant(_Strict):
 class FfnFacts(_Strict):
     dtype: DType
     bias: tuple[PackagePath, ...]
+    scales: tuple[PackagePath, ...] | None = None  # of int8 and int4
     variants: Annotated[tuple[FfnVariant, ...], Field(min_length=1)]
+
+    @model_validator(mode="after")
+    def _scales_where_they_belong(self) -> FfnFacts:
+        if (self.scales is not None) != (self.dtype in {"int8", "int4"}):
+            raise ValueError(f"scales are {'missing' if self.scales is None else 'there'}, with dtype {self.dtype}")
+        return self
 
 
 class PredictorLayer(_Strict):
@@ -171,6 +178,7 @@ class Manifest(_Strict):
     def _check_lengths(self) -> None:
         """Every per-layer list has one item a layer, every layer its number of shards."""
         lists = {"ffn.bias": len(self.ffn.bias)}
+        lists |= {"ffn.scales": len(self.ffn.scales)} if self.ffn.scales is not None else {}
         lists |= {f"attention.{a.backend}.layers": len(a.layers) for a in self.attention}
         lists |= {f"predictors.{p.kind}.layers": len(p.layers) for p in self.predictors}
         lists |= {f"ffn.variants.{v.layout}.layers": len(v.layers) for v in self.ffn.variants}
@@ -196,6 +204,8 @@ class Manifest(_Strict):
             found += [(path, "attention", None) for path in programs.layers]
             found.append((programs.head, "head", None))
         found += [(path, "ffn_bias", bias_bytes(model.hidden_size, model.ffn_size)) for path in self.ffn.bias]
+        scales = scales_bytes(self.ffn.dtype, model.hidden_size, model.ffn_size)
+        found += [(path, "ffn_scales", scales) for path in self.ffn.scales or ()]
         for variant in self.ffn.variants:
             for layer in variant.layers:
                 for part, shards in layer.parts(variant.layout).items():

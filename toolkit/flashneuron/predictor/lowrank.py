@@ -7,7 +7,8 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from flashneuron.package.layout import DType
+from flashneuron.package.elements import decode, encode_floats, encode_int8
+from flashneuron.package.layout import PredictorDType
 from flashneuron.package.predictor_file import LowRankPredictor
 
 
@@ -35,11 +36,9 @@ class LowRank:
         """Selects where this one's logit is over `threshold`."""
         return replace(self, bias=self.bias - threshold)
 
-    def rounded(self, dtype: DType) -> LowRank:
+    def rounded(self, dtype: PredictorDType) -> LowRank:
         """As a file of `dtype` holds it, so that what is measured is what runs."""
-        if dtype == "fp32":
-            return self
-        return replace(self, a=self.a.half().float(), b=self.b.half().float())
+        return replace(self, a=_rounded(self.a, dtype), b=_rounded(self.b, dtype))
 
     def to(self, device: torch.device) -> LowRank:
         return LowRank(self.a.to(device), self.b.to(device), self.bias.to(device))
@@ -53,3 +52,9 @@ class LowRank:
             torch.tensor(array, dtype=torch.float32, device=device) for array in (stored.a, stored.b, stored.bias)
         )
         return cls(*arrays)
+
+
+def _rounded(matrix: Tensor, dtype: PredictorDType) -> Tensor:
+    values = matrix.cpu().numpy()
+    stored, scales = encode_int8(values) if dtype == "int8" else (encode_floats(values, dtype), None)
+    return torch.from_numpy(decode(stored, scales, dtype, values.shape[1])).to(matrix.device)

@@ -6,7 +6,7 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from flashneuron.package.layout import DType
+from flashneuron.package.layout import PredictorDType
 
 Share = Annotated[float, Field(ge=0, le=1)]
 
@@ -20,7 +20,7 @@ class PredictorSettings(_Record):
 
     recall: Annotated[float, Field(gt=0, lt=1)] = 0.99
     rank: Annotated[int, Field(ge=1, le=65536)] | None = None
-    dtype: DType = "fp16"
+    dtype: PredictorDType = "fp16"
     seed: int = 0
     tokens: Annotated[int, Field(ge=1)] = 120_000  # of the training text that are used
     steps: Annotated[int, Field(ge=0)] = 150

@@ -15,7 +15,7 @@ from flashneuron.export.texts import Ids
 from flashneuron.model.families import opt
 from flashneuron.model.spec import ModelSpec
 from flashneuron.package.atomic import atomic_write
-from flashneuron.package.layout import DType
+from flashneuron.package.layout import DType, predictor_dtype
 from flashneuron.package.predictor_file import write_predictor
 from flashneuron.predictor.settings import LayerRow, PredictorSettings, PredictorTable
 from flashneuron.progress import Progress
@@ -66,7 +66,7 @@ class SyntheticSource:
 
     def __init__(self, model: SyntheticModel, dtype: DType = "fp16", with_predictors: bool = True) -> None:
         self.model = model
-        self._dtype, self._with_predictors = dtype, with_predictors
+        self._dtype, self._with_predictors = predictor_dtype(dtype), with_predictors
         self._reached: Sparsity | None = None
 
     def fingerprint(self) -> str:
