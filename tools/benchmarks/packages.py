@@ -32,7 +32,7 @@ class Synthetic:
         if not self.path.exists():
             self.path.parent.mkdir(parents=True, exist_ok=True)
             sys.stderr.write(f"bench: making {self.path.name}, once\n")
-            command = [sys.executable, "-m", "flashneuron.cli.main", "synth", "--shape", self.shape, "--package"]
+            command = [str(Path(sys.executable).with_name("flashneuron")), "synth", "--shape", self.shape, "--package"]
             command += ["-o", str(self.path), "--dtype", self.dtype, "--attention", self.attention]
             command += ["--layout", self.layouts, "--order", self.orders, "--max-chunk", str(self.max_chunk)]
             if subprocess.call(command, stdout=sys.stderr) != 0:
