@@ -29,7 +29,7 @@ from flashneuron.progress import Progress
 
 GOLDEN = "golden.json"
 PROMPT = "In the beginning"
-NEW_TOKENS, NEW_TOKENS_STREAMED = 64, 8  # the latter where each token reads the model again
+NEW_TOKENS, NEW_TOKENS_STREAMED = 64, 1  # the latter where each token reads the model again
 RESIDENT_BYTES = 512 << 20  # a model of at most this size in fp32 is held in memory
 # Largest difference of a layer's number, as a share of the layer's largest magnitude, by the programs' element.
 TOLERANCE: dict[BlockDtype, float] = {"fp32": 1e-3, "fp16": 2e-2}
