@@ -1,5 +1,7 @@
 #include "core/aligned_buffer.h"
 
+#include <sys/mman.h>
+
 #include <cstdint>
 #include <cstdlib>
 #include <string>
@@ -7,6 +9,14 @@
 #include "core/align.h"
 
 namespace flashneuron {
+namespace {
+
+// Rows at random places of a large buffer cost a page walk each with small pages; from this size on, the kernel is
+// asked for large ones. It may refuse, and gives what is left over at the end in small ones.
+constexpr size_t kLargePage = size_t{2} << 20;
+constexpr size_t kLargeFrom = 8 * kLargePage;
+
+}  // namespace
 
 Result<AlignedBuffer> AlignedBuffer::create(size_t bytes) {
   AlignedBuffer buffer;
@@ -14,9 +24,11 @@ Result<AlignedBuffer> AlignedBuffer::create(size_t bytes) {
   void* data = nullptr;
   // PTRDIFF_MAX bounds every object; below it the rounding cannot wrap.
   const bool fits = bytes <= static_cast<size_t>(PTRDIFF_MAX) - kAlignment;
-  if (!fits || posix_memalign(&data, kAlignment, round_up(bytes, kAlignment)) != 0) {
+  const size_t alignment = bytes < kLargeFrom ? kAlignment : kLargePage;
+  if (!fits || posix_memalign(&data, alignment, round_up(bytes, kAlignment)) != 0) {
     return Status(StatusCode::kOutOfMemory, "no memory for a buffer of " + std::to_string(bytes) + " bytes");
   }
+  if (alignment == kLargePage) (void)madvise(data, round_up(bytes, kAlignment), MADV_HUGEPAGE);
   buffer.data_.reset(static_cast<std::byte*>(data));
   buffer.bytes_ = round_up(bytes, kAlignment);
   return buffer;

@@ -104,7 +104,8 @@ Status choose_numbers(Configuration& chosen) {
 }
 
 // Half a layer of neurons, so that a dense pass has few rounds; bounded, because the budget pays for it. Each of the
-// four areas holds several of the longest reads.
+// four areas holds several of the longest reads, and at true size what a token misses of a layer: neighbours on flash
+// share a read only if they come in the same round.
 uint64_t choose_staging(const Configuration& chosen) {
   const ModelFacts& model = chosen.manifest().model;
   const DType dtype = chosen.manifest().ffn.dtype;
@@ -112,7 +113,7 @@ uint64_t choose_staging(const Configuration& chosen) {
   const uint64_t half_layer = record * model.ffn_size / 2;
   const uint64_t row = row_bytes(chosen.manifest().embedding.dtype, model.hidden_size);
   const uint64_t least = 16 * ReadBatch::worst_bytes(std::max(record, row), kLargestBlockBytes);
-  return round_up(std::max(std::clamp<uint64_t>(half_layer, 1 * kMiB, 16 * kMiB), least), AlignedBuffer::kAlignment);
+  return round_up(std::max(std::clamp<uint64_t>(half_layer, 1 * kMiB, 32 * kMiB), least), AlignedBuffer::kAlignment);
 }
 
 uint64_t variant_bytes(const Configuration& chosen) {

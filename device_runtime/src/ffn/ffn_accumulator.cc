@@ -19,6 +19,7 @@ constexpr size_t kMinOutputs = 256;     // a smaller share of the outputs is not
 constexpr size_t kMinProducts = 16384;  // the same for activations, in multiply-adds
 constexpr size_t kTile = 256;           // outputs of several tokens summed at a time: one block's rows stay in L1
 constexpr size_t kAheadBytes = 8192;    // how far before its use a row's line is asked for
+constexpr size_t kRowsAtOnce = 2;       // that dot_rows takes together
 
 // The terms of one token in one block.
 struct Terms {
@@ -70,17 +71,28 @@ void FfnAccumulator::begin(std::span<const float> x, size_t tokens, std::span<co
 
 void FfnAccumulator::activate(std::span<const NeuronRow> rows, std::span<float> activations) const {
   assert(activations.size() >= rows.size() * tokens_);
-  const size_t grain = std::max<size_t>(1, kMinProducts / hidden_size_);
-  const size_t ahead = std::max<size_t>(1, kAheadBytes / row_bytes(dtype_, hidden_size_));
-  pool_.parallel_for(rows.size() * tokens_, grain, [&](size_t begin, size_t end) {
-    for (size_t i = begin; i < end; ++i) {  // tokens innermost: the row stays in L1
-      const size_t r = i / tokens_;
-      const NeuronRow& row = rows[r];
-      if (row.up == nullptr) continue;
-      const float* input = input_ + i % tokens_ * width_;
-      const std::byte* next = i % tokens_ == 0 && r + ahead < rows.size() ? rows[r + ahead].up : nullptr;
-      activations[i] =
-          kernels::relu_activation({row.up, row.up_scales}, dtype_, input, hidden_size_, up_bias_[row.neuron], next);
+  const size_t grain = std::max<size_t>(1, kMinProducts / (hidden_size_ * tokens_));
+  const size_t ahead = std::max<size_t>(kRowsAtOnce, kAheadBytes / row_bytes(dtype_, hidden_size_));
+  pool_.parallel_for(rows.size(), grain, [&](size_t begin, size_t end) {
+    std::array<kernels::DotRow, kRowsAtOnce> dots;
+    std::array<size_t, kRowsAtOnce> places;
+    std::array<float, kRowsAtOnce> products;
+    while (begin < end) {
+      size_t count = 0;
+      for (; begin < end && count < kRowsAtOnce; ++begin) {
+        if (rows[begin].up == nullptr) continue;
+        const std::byte* next = begin + ahead < rows.size() ? rows[begin + ahead].up : nullptr;
+        dots[count] = {{rows[begin].up, rows[begin].up_scales}, next};
+        places[count++] = begin;
+      }
+      for (size_t t = 0; t < tokens_; ++t) {  // the rows stay in L1
+        kernels::dot_rows(std::span(dots).first(count), dtype_, input_ + t * width_, hidden_size_, products.data());
+        for (size_t r = 0; r < count; ++r) {
+          const float bias = up_bias_[rows[places[r]].neuron];
+          activations[places[r] * tokens_ + t] = kernels::relu_activation(products[r], bias);
+          dots[r].next = nullptr;
+        }
+      }
     }
   });
 }

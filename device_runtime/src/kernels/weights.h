@@ -33,8 +33,15 @@ void arrange_input(DType dtype, const float* x, float* input, size_t count);
 // The row's dot with an arranged input. Floats: kernels::dot. int8: that of the integers, times the scale. int4, with
 // n the nibble of element 8j + k and t = k % 4: in each group lane j sums n * 16^t * (x / 16^t) by fma, even and odd k
 // apart, the even ones from -8 * (sum of the lane's x) on; then total[j] = fma(scale, even + odd, total[j]), and the
-// 16 lanes fold by halves. `next`: a row that is asked for soon and is fetched into the caches; may be null.
-float dot_row(WeightRow row, DType dtype, const float* input, size_t count, const std::byte* next = nullptr);
+// 16 lanes fold by halves.
+float dot_row(WeightRow row, DType dtype, const float* input, size_t count);
+
+struct DotRow {
+  WeightRow row;
+  const std::byte* next = nullptr;  // values that are asked for soon, fetched into the caches meanwhile
+};
+// out[r] = dot_row of rows[r]: faster, for several.
+void dot_rows(std::span<const DotRow> rows, DType dtype, const float* input, size_t count, float* out);
 
 // A row times a factor.
 struct Term {

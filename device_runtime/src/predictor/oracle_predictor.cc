@@ -38,7 +38,8 @@ class OraclePredictor final : public Predictor {
     kernels::arrange_input(dtype_, ffn_input.data(), input_.data(), hidden_size_);
     const auto fires = [&](uint32_t n) {
       const kernels::WeightRow weight_row{up + n * row, scales == 0 ? nullptr : weights.scales.data() + n * scales};
-      return kernels::relu_activation(weight_row, dtype_, input_.data(), hidden_size_, weights.bias[n]) > 0;
+      const float product = kernels::dot_row(weight_row, dtype_, input_.data(), hidden_size_);
+      return kernels::relu_activation(product, weights.bias[n]) > 0;
     };
     selector_.select(hidden_size_, fires, selected);
   }

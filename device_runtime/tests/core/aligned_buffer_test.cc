@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cstdint>
 #include <utility>
 
@@ -22,6 +23,16 @@ TEST(AlignedBuffer, StartsAtItsAlignmentAndIsRoundedUpToIt) {
     EXPECT_EQ(buffer.value().size(), bytes > 16384 ? 32768u : 16384u);
     for (std::byte& value : buffer.value().span()) value = std::byte{7};
   }
+}
+
+TEST(AlignedBuffer, ALargeOneIsRoundedUpNoMoreThanASmallOne) {
+  const size_t bytes = (size_t{32} << 20) + 5;
+  Result<AlignedBuffer> buffer = AlignedBuffer::create(bytes);
+  ASSERT_TRUE(buffer.ok());
+  EXPECT_EQ(reinterpret_cast<uintptr_t>(buffer.value().data()) % AlignedBuffer::kAlignment, 0u);
+  EXPECT_EQ(buffer.value().size(), (size_t{32} << 20) + AlignedBuffer::kAlignment);
+  std::fill(buffer.value().span().begin(), buffer.value().span().end(), std::byte{7});
+  EXPECT_EQ(buffer.value().span().back(), std::byte{7});
 }
 
 TEST(AlignedBuffer, MovesItsMemory) {

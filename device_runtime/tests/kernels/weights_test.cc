@@ -71,10 +71,15 @@ TEST_P(Weights, DotEqualsTheReferenceToTheBit) {
   for (const size_t count : kCounts) {
     const Rows rows(5, count, dtype(), random_);
     const std::vector<float> input = arranged(random_.uniforms(count, -3.0f, 3.0f), dtype());
+    std::vector<DotRow> dots;
+    for (size_t r = 0; r < 5; ++r) dots.push_back({rows.row(r), r % 2 == 0 ? rows.row(0).values : nullptr});
+    std::vector<float> together(5);
+    dot_rows(dots, dtype(), input.data(), count, together.data());
     for (size_t r = 0; r < 5; ++r) {
       const float expected = reference::dot_row(rows.row(r), dtype(), input.data(), count);
-      const float got = dot_row(rows.row(r), dtype(), input.data(), count, r % 2 == 0 ? rows.row(0).values : nullptr);
-      EXPECT_EQ(std::bit_cast<uint32_t>(got), std::bit_cast<uint32_t>(expected)) << count;
+      const float alone = dot_row(rows.row(r), dtype(), input.data(), count);
+      EXPECT_EQ(std::bit_cast<uint32_t>(alone), std::bit_cast<uint32_t>(expected)) << count;
+      EXPECT_EQ(std::bit_cast<uint32_t>(together[r]), std::bit_cast<uint32_t>(expected)) << count;
     }
   }
 }
