@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,8 @@ import torch
 from test_blocks import SHAPES, canonical, spec_of, tiny_opt
 
 from flashneuron.errors import InputError
-from flashneuron.export.attention import export_attention
+from flashneuron.export.attention import check_attention, export_attention, program_bytes
+from flashneuron.model.blocks import BlockDtype
 from flashneuron.progress import SilentProgress
 
 
@@ -50,3 +52,21 @@ def test_a_chunk_out_of_range_is_refused(tmp_path: Path, max_chunk: int) -> None
     with pytest.raises(InputError, match="choose 2 to 40"):
         export_attention(spec_of(model.config), canonical(model), tmp_path, "fp32", max_chunk, SilentProgress())
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("dtype", ["int8", "int4"])
+def test_integer_programs_are_as_small_as_estimated(tmp_path: Path, dtype: BlockDtype) -> None:
+    model = tiny_opt(**SHAPES["pre-norm"])
+    spec = spec_of(model.config)
+    check_attention(spec, dtype)
+    entry = export_attention(spec, canonical(model), tmp_path, dtype, 8, SilentProgress())
+    assert entry["dtype"] == dtype
+    size = sum((tmp_path / name).stat().st_size for name in [*entry["layers"], entry["head"]])
+    assert size < program_bytes(spec, dtype) < program_bytes(spec, "fp32")
+
+
+def test_int4_needs_a_width_of_whole_groups() -> None:
+    spec = dataclasses.replace(spec_of(tiny_opt(**SHAPES["pre-norm"]).config), hidden_size=48)
+    with pytest.raises(InputError, match="a multiple of 32, this model has 48; choose int8"):
+        check_attention(spec, "int4")
+    check_attention(spec, "int8")

@@ -7,7 +7,7 @@ import torch
 from transformers import OPTConfig, OPTForCausalLM
 
 from flashneuron.model.attention_op import attention
-from flashneuron.model.blocks import AttentionBlock, HeadBlock, empty_cache
+from flashneuron.model.blocks import AttentionBlock, BlockDtype, HeadBlock, empty_cache
 from flashneuron.model.spec import ModelSpec
 
 Weights = dict[str, torch.Tensor]
@@ -146,6 +146,37 @@ def test_fp16_projections_stay_near_fp32_and_keep_fp32_outside() -> None:
         assert ours.dtype == torch.float32
         torch.testing.assert_close(ours, theirs, rtol=0, atol=2e-2)
     assert {p.dtype for p in block.attn_norm.parameters()} == {torch.float32}
+
+
+@pytest.mark.parametrize(("dtype", "tolerance"), [("int8", 3e-2), ("int4", 3e-1)])
+@torch.no_grad()
+def test_integer_projections_stay_near_fp32_and_give_back_what_they_store(dtype: BlockDtype, tolerance: float) -> None:
+    model = tiny_opt(**SHAPES["pre-norm"])
+    spec, weights = spec_of(model.config), canonical(model)
+    x, zero, cache = torch.randn(4, 32), torch.zeros(1, dtype=torch.long), empty_cache(spec)
+    block = AttentionBlock(spec, 1, weights)
+    exact = block(x, x, cache, cache, zero)
+    block.set_dtype(dtype)
+    assert block.qkv.weight.dtype == torch.int8
+    rounded = block(x, x, cache, cache, zero)
+    block.set_dtype("fp32")
+    stored = block(x, x, cache, cache, zero)
+    for ours, as_stored, theirs in zip(rounded, stored, exact, strict=True):
+        assert not torch.equal(as_stored, theirs)
+        largest = theirs.abs().max()
+        assert (as_stored - theirs).abs().max() < tolerance * largest
+        assert (ours - as_stored).abs().max() < 3e-2 * largest
+
+
+@torch.no_grad()
+def test_a_head_is_int8_where_layers_are_int4() -> None:
+    model = tiny_opt(**SHAPES["post-norm, projected"])
+    spec, weights = spec_of(model.config), canonical(model)
+    blocks = [HeadBlock(spec, weights) for _ in range(2)]
+    for block, dtype in zip(blocks, ("int8", "int4"), strict=True):
+        block.set_dtype(dtype)
+    x = torch.randn(2, 32)
+    assert torch.equal(blocks[0](x, x), blocks[1](x, x))
 
 
 def test_grouped_keys_serve_several_heads() -> None:

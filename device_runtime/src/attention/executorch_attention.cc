@@ -144,10 +144,15 @@ AttentionEstimate estimate_executorch_attention(const Package& package, const At
   const uint64_t chunk_row = uint64_t{facts.max_chunk} * sizeof(float);
   const uint64_t outputs = 2 * chunk_row * (model.hidden_size + model.kv_size());
   const uint64_t workspace = chunk_row * model.hidden_size;  // the scaled queries, inside a delegate
+  // Packed integer weights come with the sum of each row, which takes out the inputs' zero point.
+  const uint64_t row_sum = facts.dtype == "int8" || facts.dtype == "int4" ? sizeof(int32_t) : 0;
+  const uint64_t layer_rows = uint64_t{model.heads} * model.head_size + 2 * model.kv_size() + model.hidden_size;
   AttentionEstimate estimate;
   estimate.attention_bytes = kBaseBytes + outputs + workspace + planned_bytes(package, facts);
-  for (const std::string& name : facts.layers) estimate.attention_bytes += package.bytes_of(name);
-  estimate.head_bytes = package.bytes_of(facts.head) + model.vocab_size * sizeof(float);
+  for (const std::string& name : facts.layers) {
+    estimate.attention_bytes += package.bytes_of(name) + layer_rows * row_sum;
+  }
+  estimate.head_bytes = package.bytes_of(facts.head) + model.vocab_size * (sizeof(float) + row_sum);
   return estimate;
 }
 

@@ -29,6 +29,8 @@ constexpr uint32_t kLargestBlockBytes = AlignedBuffer::kAlignment;
 // budget means the same in every run; where the process is larger from the start, it counts as it is.
 constexpr int64_t kProcessFloorBytes = 12 * kMiB;
 constexpr int64_t kProcessGrowthBytes = 2 * kMiB;
+// Page tables of what the budget holds: 8 bytes a page of 4 KiB.
+constexpr int64_t kBytesPerPageTableByte = 512;
 
 const PredictorFacts* find_lowrank(const Manifest& manifest) {
   for (const PredictorFacts& predictor : manifest.predictors) {
@@ -132,7 +134,8 @@ FixedRoles fixed_roles(const Configuration& chosen) {
   const AttentionEstimate attention = estimate_executorch_attention(chosen.package, chosen.attention_facts());
   FixedRoles fixed;
   const int64_t rss = static_cast<int64_t>(round_up(static_cast<uint64_t>(read_process_memory().rss_bytes), kMiB));
-  fixed.process = std::max(kProcessFloorBytes, rss + kProcessGrowthBytes);
+  fixed.process = std::max(kProcessFloorBytes, rss + kProcessGrowthBytes) +
+                  chosen.options.ram_bytes.value_or(0) / kBytesPerPageTableByte;
   fixed.attention = static_cast<int64_t>(attention.attention_bytes);
   fixed.head = static_cast<int64_t>(attention.head_bytes);
   if (*chosen.options.predictor == PredictorKind::kLowRank) {

@@ -18,7 +18,7 @@ namespace fs = std::filesystem;
 using Floats = std::vector<float>;
 
 constexpr uint32_t kLayers = 2;
-constexpr uint32_t kHidden = 16;
+constexpr uint32_t kHidden = 32;
 constexpr uint32_t kVocab = 32;
 constexpr uint32_t kContext = 24;
 constexpr uint32_t kMaxChunk = 8;
@@ -215,8 +215,10 @@ TEST_P(ExecutorchAttention, EstimateCoversWeightsAndActivations) {
   EXPECT_GE(estimate.head_bytes, package_.role_bytes("head") + kVocab * sizeof(float));
 }
 
+// fp32: a key of an fp16 cache that lies halfway between two values may be rounded to either.
 INSTANTIATE_TEST_SUITE_P(Cases, ExecutorchAttention,
-                         ::testing::Values(Case{"pre-fp32", 1e-5f}, Case{"pre-fp16", 1e-2f}, Case{"post-fp32", 1e-5f}),
+                         ::testing::Values(Case{"pre-fp32", 5e-4f}, Case{"pre-fp16", 1e-2f}, Case{"pre-int8", 1e-2f},
+                                           Case{"pre-int4", 1e-2f}, Case{"post-fp32", 5e-4f}),
                          [](const auto& one) {
                            std::string name = one.param.name;
                            std::erase(name, '-');

@@ -35,7 +35,7 @@ def recipe_options(function: _F) -> _F:
         click.option("--dtype", type=_DTYPES, default="fp16", show_default=True, help="Of neurons."),
         click.option(
             "--attention",
-            type=click.Choice(["fp32", "fp16"]),
+            type=click.Choice(["fp32", "fp16", "int8", "int4"]),
             default="fp16",
             show_default=True,
             help="Of attention and head.",

@@ -20,9 +20,13 @@ from flashneuron.errors import InputError
 from flashneuron.export.backends import XNNPACK, Backend, lower
 from flashneuron.export.worker import Worker
 from flashneuron.model.blocks import AttentionBlock, Block, BlockDtype, HeadBlock
+from flashneuron.model.quantized import INT4_GROUP
 from flashneuron.model.spec import ModelSpec, Weights
 from flashneuron.package.atomic import atomic_path
 from flashneuron.progress import Progress
+
+_WEIGHT_BITS: dict[BlockDtype, int] = {"fp32": 32, "fp16": 16, "int8": 8, "int4": 5}  # int4: a scale of 16 bits a group
+_GRAPH_BYTES = 96 << 10  # of a program besides its weights, and the alignment of its parts
 
 
 def export_attention(
@@ -46,6 +50,23 @@ def export_attention(
         write(worker, head, partial(HeadBlock, spec, weights))
         advance(1)
     return {"backend": backend.name, "dtype": dtype, "max_chunk": max_chunk, "layers": layers, "head": head}
+
+
+def check_attention(spec: ModelSpec, dtype: BlockDtype) -> None:
+    """Can the programs have this element? Errors: InputError."""
+    for width in (spec.hidden_size, spec.heads * spec.head_size):
+        if dtype == "int4" and width % INT4_GROUP:
+            what = f"--attention int4 needs a width that is a multiple of {INT4_GROUP}, this model has {width}"
+            raise InputError(f"{what}; choose int8")
+
+
+def program_bytes(spec: ModelSpec, dtype: BlockDtype) -> int:
+    """Size of all programs, roughly and from above."""
+    q, kv, d = spec.heads * spec.head_size, spec.kv_heads * spec.head_size, spec.hidden_size
+    outputs, weights = q + 2 * kv + d, d * (q + 2 * kv) + q * d
+    layer = weights * _WEIGHT_BITS[dtype] // 8 + 8 * outputs + 16 * d + _GRAPH_BYTES
+    head_bits = _WEIGHT_BITS["int8" if dtype == "int4" else dtype]
+    return spec.layers * layer + spec.vocab_size * (d * head_bits // 8 + 8) + 8 * d + _GRAPH_BYTES
 
 
 def trace_layer(spec: ModelSpec, block: Block, max_chunk: int) -> torch.export.ExportedProgram:

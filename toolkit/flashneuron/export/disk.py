@@ -6,6 +6,7 @@ import shutil
 from pathlib import Path
 
 from flashneuron.errors import InputError
+from flashneuron.export.attention import program_bytes
 from flashneuron.export.ffn import PARTS, plan_ffn
 from flashneuron.export.recipe import ExportRecipe
 from flashneuron.model.spec import ModelSpec
@@ -14,19 +15,15 @@ from flashneuron.package.layout import bias_bytes, element_bytes, float_dtype, p
 from flashneuron.package.predictor_file import predictor_bytes
 from flashneuron.units import format_bytes
 
-_PROGRAM_BYTES = 128 << 10  # of a program besides its weights
 _OTHER_BYTES = 16 << 20  # tokenizer, golden, statistics, manifest, file system
 
 
 def estimate_bytes(spec: ModelSpec, recipe: ExportRecipe) -> int:
     """Size of the package; without a given rank, predictors are taken to have an eighth of hidden_size."""
-    d, ffn, kv = spec.hidden_size, spec.ffn_size, spec.kv_heads * spec.head_size
-    size, attention = element_bytes(float_dtype(recipe.dtype)), element_bytes(recipe.attention)
+    d, ffn, size = spec.hidden_size, spec.ffn_size, element_bytes(float_dtype(recipe.dtype))
     total = _OTHER_BYTES + (spec.vocab_size + spec.position_rows) * d * size
-    total += spec.layers * (
-        bias_bytes(d, ffn) + scales_bytes(recipe.dtype, d, ffn) + 2 * d * (d + kv) * attention + _PROGRAM_BYTES
-    )
-    total += spec.vocab_size * d * attention + _PROGRAM_BYTES
+    total += spec.layers * (bias_bytes(d, ffn) + scales_bytes(recipe.dtype, d, ffn))
+    total += program_bytes(spec, recipe.attention)
     for variant in plan_ffn(spec, recipe.dtype, recipe.layouts, recipe.orders).variants:
         for part in PARTS[variant.layout]:
             geometry = FfnGeometry(part, recipe.dtype, d, ffn, variant.neurons_per_shard)

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import flashneuron
 from flashneuron.errors import FlashneuronError, InputError
-from flashneuron.export.attention import export_attention
+from flashneuron.export.attention import check_attention, export_attention
 from flashneuron.export.disk import check_free_disk
 from flashneuron.export.embedding import write_embedding
 from flashneuron.export.ffn import write_ffn
@@ -89,6 +89,7 @@ def prepare(source: Source, output: Path, recipe: ExportRecipe, progress: Progre
     refuse_existing(output)
     if "coactivation" in recipe.orders and recipe.predictor == "none":
         raise InputError("--order coactivation needs predictors, whose selections it goes by; use --predictor lowrank")
+    check_attention(source.model.spec, recipe.attention)
     partial = PartialPackage(output)
     check_free_disk(source.model.spec, recipe, partial.folder)
     if partial.begin(recipe, f"{flashneuron.__version__} {source.fingerprint()}"):

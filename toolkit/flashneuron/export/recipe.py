@@ -24,7 +24,7 @@ class ExportRecipe(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     dtype: DType = "fp16"  # of FFN records; embedding and predictors follow (package/layout.py)
-    attention: Literal["fp32", "fp16"] = "fp16"
+    attention: Literal["fp32", "fp16", "int8", "int4"] = "fp16"
     layouts: Annotated[tuple[Layout, ...], Field(min_length=1)] = ("bundled",)
     orders: Annotated[tuple[Order, ...], Field(min_length=1)] = ("none",)
     predictor: Literal["lowrank", "none"] = "lowrank"

@@ -18,7 +18,7 @@ from typing import Any
 
 from flashneuron.errors import FlashneuronError
 
-RESTART_BYTES = 256 << 20
+RESTART_BYTES = 512 << 20
 
 
 class Worker:

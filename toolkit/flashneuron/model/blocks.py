@@ -15,9 +15,10 @@ import torch
 from torch import Tensor, nn
 
 from flashneuron.model import attention_op as attention_op  # registers flashneuron::attention
+from flashneuron.model.quantized import QuantizedProjection
 from flashneuron.model.spec import ModelSpec, Weights
 
-BlockDtype = Literal["fp32", "fp16"]
+BlockDtype = Literal["fp32", "fp16", "int8", "int4"]
 
 
 def empty_cache(spec: ModelSpec) -> Tensor:
@@ -52,10 +53,23 @@ class Norm(nn.Module):
 
 class Block(nn.Module):
     def set_dtype(self, dtype: BlockDtype) -> None:
-        """The element of the projections. Residual, norms and attention stay fp32."""
-        for module in self.modules():
-            if isinstance(module, Projection):
-                module.to(torch.float16 if dtype == "fp16" else torch.float32)
+        """The element of the projections. Residual, norms and attention stay fp32. From an integer type, fp32 gives the
+        weights as they are stored. Errors: ModelError where they do not fit the type."""
+        for parent in list(self.modules()):
+            for name, module in list(parent.named_children()):
+                if isinstance(module, Projection | QuantizedProjection):
+                    setattr(parent, name, _with_dtype(module, self._element(dtype)))
+
+    def _element(self, dtype: BlockDtype) -> BlockDtype:
+        return dtype
+
+
+def _with_dtype(module: Projection | QuantizedProjection, dtype: BlockDtype) -> nn.Module:
+    if isinstance(module, QuantizedProjection):
+        module = Projection(module.dequantized(), module.bias)
+    if dtype == "int8" or dtype == "int4":
+        return QuantizedProjection(module.weight.float(), module.bias, dtype)
+    return module.to(torch.float16 if dtype == "fp16" else torch.float32)
 
 
 class AttentionBlock(Block):
@@ -72,9 +86,11 @@ class AttentionBlock(Block):
         elif layer > 0:
             self.ffn_norm = Norm(spec, weights, f"layers.{layer - 1}.ffn_norm")
         self.normalize_input = not self.pre_norm and layer > 0
-        self.q, self.k, self.v, self.o = (
-            Projection(weights[f"{name}.attn.{part}.weight"], weights[f"{name}.attn.{part}.bias"]) for part in "qkvo"
-        )
+        # One product for all three: the input is rounded once, and a larger matrix is read at a better rate.
+        self.sizes = [spec.heads * spec.head_size, *[spec.kv_heads * spec.head_size] * 2]
+        parts = ((weights[f"{name}.attn.{part}.weight"], weights[f"{name}.attn.{part}.bias"]) for part in "qkv")
+        self.qkv = Projection(*(torch.cat(tensors) for tensors in zip(*parts, strict=True)))
+        self.o = Projection(weights[f"{name}.attn.o.weight"], weights[f"{name}.attn.o.bias"])
 
     def forward(
         self, residual: Tensor, ffn_out: Tensor, k_cache: Tensor, v_cache: Tensor, position: Tensor
@@ -83,8 +99,10 @@ class AttentionBlock(Block):
         if self.normalize_input:
             residual = self.ffn_norm(residual)
         x = self.attn_norm(residual) if self.pre_norm else residual
-        x = x.to(self.q.weight.dtype)  # once for all three
-        q, k, v = self.q(x) * self.scale, self.k(x), self.v(x)
+        qkv, (q_size, kv_size, _) = self.qkv(x), self.sizes
+        # Not split(): lowering would fix the number of tokens.
+        q = qkv.narrow(1, 0, q_size) * self.scale
+        k, v = (qkv.narrow(1, q_size + start, kv_size) for start in (0, kv_size))
         mixed = torch.ops.flashneuron.attention(q, k, v, k_cache, v_cache, position, self.heads, self.kv_heads)
         residual = residual + self.o(mixed)
         if self.pre_norm:
@@ -94,7 +112,7 @@ class AttentionBlock(Block):
 
 
 class HeadBlock(Block):
-    """Logits, fp32 [T, vocab_size], after the last layer's FFN."""
+    """Logits, fp32 [T, vocab_size], after the last layer's FFN. Its element is never int4, which int8 stands for."""
 
     def __init__(self, spec: ModelSpec, weights: Weights) -> None:
         super().__init__()
@@ -105,6 +123,9 @@ class HeadBlock(Block):
         self.projections = nn.Sequential(
             *(Projection(weights[name]) for name in [*projections, "head.weight"]),
         )
+
+    def _element(self, dtype: BlockDtype) -> BlockDtype:
+        return "int8" if dtype == "int4" else dtype
 
     def forward(self, residual: Tensor, ffn_out: Tensor) -> Tensor:
         logits: Tensor = self.projections(self.norms(residual + ffn_out))
