@@ -38,12 +38,19 @@ class Sample:
 
 
 def measure(
-    package: Package, ram_bytes: int, settings: Mapping[str, str], ids: Sequence[int], uncounted: int, threads: int
+    package: Package,
+    ram_bytes: int,
+    settings: Mapping[str, str],
+    ids: Sequence[int],
+    uncounted: int,
+    threads: int,
+    io_threads: int = 16,
 ) -> Sample:
     """Raises SystemExit if the runner fails or reads through the page cache."""
     runner = find_runtime(_machine()) / "flashneuron-runner"
     keys = {"version": flashneuron.__version__, "package": str(package.folder), "ram": str(ram_bytes)}
-    keys |= {"uncounted": str(uncounted), "steps": "on", "threads": str(threads), **settings}
+    keys |= {"uncounted": str(uncounted), "steps": "on", "threads": str(threads), "io_threads": str(io_threads)}
+    keys |= settings
     group.evict(files(package))
     command = [str(runner), "score", *(f"{key}={value}" for key, value in keys.items())]
     outcome = group.run(command, int(ram_bytes * CAP_OVER_BUDGET), " ".join(map(str, ids)).encode() + b"\n")

@@ -20,6 +20,9 @@ namespace flashneuron {
 Result<NeuronCache> NeuronCache::create(uint32_t neuron_count, uint32_t capacity_rows, uint32_t row_bytes) {
   NeuronCache cache;
   FN_ASSIGN_OR_RETURN(cache.matrix_, AlignedBuffer::create(size_t{capacity_rows} * row_bytes));
+  // Touched now, so that tokens pay for no page faults, and a budget that DRAM does not hold fails at the start.
+  constexpr size_t kSmallestPage = 4096;
+  for (size_t at = 0; at < cache.matrix_.size(); at += kSmallestPage) cache.matrix_.data()[at] = std::byte{0};
   cache.capacity_ = capacity_rows;
   cache.row_bytes_ = row_bytes;
   cache.free_.reserve(capacity_rows);
