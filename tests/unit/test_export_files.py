@@ -185,6 +185,7 @@ def test_golden_is_what_transformers_computes(
     model = tiny_opt.make_model(**changes)
     folder = open_model(tiny_opt.save_safetensors(model, tmp_path / "model"))
     monkeypatch.setattr(golden, "RESIDENT_BYTES", (1 << 30) if resident else 0)
+    monkeypatch.setattr(golden, "NEW_TOKENS_STREAMED", 8)
     write_golden(stored(folder, tmp_path / "out", "fp32"), folder.tokenizer_json(), SilentProgress())
     found = json.loads((tmp_path / "out" / "golden.json").read_text())
     assert found["prompt_ids"][0] == 2
