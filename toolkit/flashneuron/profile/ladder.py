@@ -20,8 +20,16 @@ class Step:
     window: int | None = None
 
     def apply(self, settings: RunSettings) -> RunSettings:
+        """Without what the paper does not have: a hot set, an order, reads that overlap with work."""
         return replace(
-            settings, residency=self.residency, predictor=self.predictor, layout=self.layout, window=self.window
+            settings,
+            residency=self.residency,
+            predictor=self.predictor,
+            layout=self.layout,
+            window=self.window,
+            hot="off",
+            order="none",
+            overlap="off",
         )
 
 
@@ -32,7 +40,7 @@ LADDER = (
     Step("+ window", "cached", "lowrank", "split", WINDOW),
     Step("+ bundling", "cached", "lowrank", "bundled", WINDOW),
 )
-DECIDED = ("residency", "predictor", "window", "layout")  # what the ladder sets itself
+DECIDED = ("residency", "predictor", "window", "layout", "hot", "order", "overlap")  # what the ladder sets itself
 
 
 def check_package(manifest: Manifest) -> None:
