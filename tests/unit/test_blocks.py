@@ -148,7 +148,7 @@ def test_fp16_projections_stay_near_fp32_and_keep_fp32_outside() -> None:
     assert {p.dtype for p in block.attn_norm.parameters()} == {torch.float32}
 
 
-@pytest.mark.parametrize(("dtype", "tolerance"), [("int8", 3e-2), ("int4", 3e-1)])
+@pytest.mark.parametrize(("dtype", "tolerance"), [("int8", 6e-2), ("int4", 3e-1)])
 @torch.no_grad()
 def test_integer_projections_stay_near_fp32_and_give_back_what_they_store(dtype: BlockDtype, tolerance: float) -> None:
     torch.manual_seed(5)
