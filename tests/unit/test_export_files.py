@@ -20,7 +20,7 @@ from flashneuron.export import golden
 from flashneuron.export.embedding import write_embedding
 from flashneuron.export.ffn import plan_ffn, write_ffn
 from flashneuron.export.golden import StoredModel, write_golden
-from flashneuron.export.rounding import rounded, stored_rows
+from flashneuron.export.rounding import UP_CLIPS, rounded, stored_rows
 from flashneuron.model.folder import ModelFolder, open_model
 from flashneuron.package.elements import decode
 from flashneuron.package.ffn_file import FfnShard
@@ -95,6 +95,11 @@ def test_int4_clips_nothing_and_is_off_by_half_a_step() -> None:
         group = values[:, start : start + 128]
         step = group.abs().amax(1, keepdim=True) / 7
         assert ((found[:, start : start + 128] - group).abs() <= 0.51 * step).all()
+    clipped = stored_rows(values, "int4", "x", UP_CLIPS)
+    closer = torch.from_numpy(decode(clipped.elements, clipped.scales, "int4", 300))
+    assert (closer - values).square().sum() < 0.97 * (found - values).square().sum()
+    with pytest.raises(ModelError, match="--dtype int8"):
+        stored_rows(values * 1e6, "int4", "x", UP_CLIPS)
 
 
 @pytest.mark.parametrize("changes", [{}, {"word_embed_proj_dim": 16, "do_layer_norm_before": False}])

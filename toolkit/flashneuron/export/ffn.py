@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from flashneuron.export.rounding import stored_rows
+from flashneuron.export.rounding import UP_CLIPS, stored_rows
 from flashneuron.export.usage import places_file
 from flashneuron.model.spec import ModelSpec, Weights
 from flashneuron.package.atomic import atomic_write
@@ -92,7 +92,7 @@ def _write_layer(spec: ModelSpec, weights: Weights, folder: Path, facts: FfnFact
     if not missing and (scales is None or scales.exists()):
         return
     stored = (
-        stored_rows(weights[f"{name}.up.weight"], facts.dtype, f"{name}.up.weight"),
+        stored_rows(weights[f"{name}.up.weight"], facts.dtype, f"{name}.up.weight", UP_CLIPS),
         stored_rows(weights[f"{name}.down.weight"].T, facts.dtype, f"{name}.down.weight"),
     )
     if scales is not None:
