@@ -143,12 +143,15 @@ AttentionEstimate estimate_executorch_attention(const Package& package, const At
   const ModelFacts& model = package.manifest().model;
   const uint64_t chunk_row = uint64_t{facts.max_chunk} * sizeof(float);
   const uint64_t outputs = 2 * chunk_row * (model.hidden_size + model.kv_size());
-  const uint64_t workspace = chunk_row * model.hidden_size;  // the scaled queries, inside a delegate
+  // The scaled queries, inside a delegate, and its input rounded to integers.
+  const uint64_t workspace = chunk_row * model.hidden_size + uint64_t{facts.max_chunk} * model.hidden_size;
+  // New keys and values in the element of an fp16 cache, while the attention operator runs.
+  const uint64_t scratch = 2 * uint64_t{facts.max_chunk} * model.kv_size() * element_bytes(DType::kFp16);
   // Packed integer weights come with the sum of each row, which takes out the inputs' zero point.
   const uint64_t row_sum = facts.dtype == "int8" || facts.dtype == "int4" ? sizeof(int32_t) : 0;
   const uint64_t layer_rows = uint64_t{model.heads} * model.head_size + 2 * model.kv_size() + model.hidden_size;
   AttentionEstimate estimate;
-  estimate.attention_bytes = kBaseBytes + outputs + workspace + planned_bytes(package, facts);
+  estimate.attention_bytes = kBaseBytes + outputs + workspace + scratch + planned_bytes(package, facts);
   for (const std::string& name : facts.layers) {
     estimate.attention_bytes += package.bytes_of(name) + layer_rows * row_sum;
   }
