@@ -1,17 +1,19 @@
-// GB/s of weights through the sparse FFN's kernels, beside the read bandwidth that the same threads reach on the same
-// memory in the same run.
+// GB/s of weights through the sparse FFN's kernels, beside what plain reads of the same rows in the same order reach
+// with the same threads, right before and after.
 //   cmake --preset host -DFLASHNEURON_BENCH=ON && cmake --build ../build/host --target kernels_bench
 //   ../build/host/bench/kernels/kernels_bench --json out.json [--threads 2] [--mib 2048] [--repeats 9]
 //
-// A layer of OPT-6.7B: 10 % of 16384 neurons of width 4096, each at a random place, so that nothing of one pass is in
-// the caches in the next. Every selected neuron fires. Passes of all types and the plain reads take turns.
+// A layer of OPT-6.7B, of width 4096, in memory much larger than the caches. `spread`: 10 % of 16384 neurons, each at a
+// random place, as in a neuron cache. `stream`: 16384 neurons one after another. Every neuron fires. Types take turns.
 #include <algorithm>
+#include <atomic>
 #include <chrono>
 #include <cstdio>
 #include <cstring>
 #include <fstream>
 #include <map>
 #include <nlohmann/json.hpp>
+#include <numeric>
 #include <string>
 
 #include "kernels/kernels.h"
@@ -23,8 +25,12 @@ namespace {
 using nlohmann::json;
 constexpr uint32_t kHidden = 4096;
 constexpr uint32_t kNeurons = 16384;
-constexpr double kShare = 0.1;
-constexpr int kPasses = 24;  // over which one sample is taken: fresh rows each
+struct Pattern {
+  const char* name;
+  double share;  // of the neurons, at random places; 1: all of them, one after another
+  int passes;    // over which one sample is taken: other rows each
+};
+constexpr Pattern kPatterns[] = {{"spread", 0.1, 24}, {"stream", 1.0, 3}};
 constexpr std::pair<const char*, DType> kTypes[] = {{"fp32", DType::kFp32},
                                                     {"fp16", DType::kFp16},
                                                     {"bf16", DType::kBf16},
@@ -42,37 +48,60 @@ double seconds_since(std::chrono::steady_clock::time_point start) {
   return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
 }
 
-// GB/s of adding up all of `memory`, each thread its own part.
-double read_bandwidth(std::span<const std::byte> memory, ThreadPool& pool) {
-  const size_t parts = static_cast<size_t>(pool.threads());
-  const size_t words = memory.size() / sizeof(uint64_t) / parts / 16 * 16;
-  std::vector<uint64_t> sums(parts * 8);
-  const auto start = std::chrono::steady_clock::now();
-  pool.parallel_for(parts, 1, [&](size_t begin, size_t end) {
-    for (size_t part = begin; part < end; ++part) {
-      const auto* data = reinterpret_cast<const uint64_t*>(memory.data()) + part * words;
-      uint64_t lanes[16] = {};
-      for (size_t i = 0; i < words; i += 16) {
-        for (size_t lane = 0; lane < 16; ++lane) lanes[lane] ^= data[i + lane];
-      }
-      for (const uint64_t lane : lanes) sums[part * 8] += lane;
+uint64_t mix(std::span<const std::byte> bytes, std::span<const std::byte> next) {
+  uint64_t lanes[16] = {};
+  for (size_t i = 0; i + sizeof(lanes) <= bytes.size(); i += sizeof(lanes)) {
+    if (i < next.size()) {
+      __builtin_prefetch(next.data() + i, 0, 3);
+      __builtin_prefetch(next.data() + i + 64, 0, 3);
     }
+    uint64_t words[16];
+    std::memcpy(words, bytes.data() + i, sizeof(words));
+    for (size_t lane = 0; lane < 16; ++lane) lanes[lane] ^= words[lane];
+  }
+  return std::accumulate(std::begin(lanes), std::end(lanes), uint64_t{0});
+}
+
+// Seconds of reading all of `pieces`, shared out like the kernels' rows; `ahead` pieces further on are fetched
+// meanwhile.
+double read_seconds(std::span<const std::span<const std::byte>> pieces, size_t ahead, ThreadPool& pool) {
+  std::atomic<uint64_t> all = 0;
+  const auto start = std::chrono::steady_clock::now();
+  pool.parallel_for(pieces.size(), 1, [&](size_t begin, size_t end) {
+    uint64_t sum = 0;
+    for (size_t i = begin; i < end; ++i) {
+      const bool more = ahead > 0 && i + ahead < pieces.size();
+      sum += mix(pieces[i], more ? pieces[i + ahead] : std::span<const std::byte>());
+    }
+    all += sum;
   });
-  const double gigabytes = static_cast<double>(words * parts * sizeof(uint64_t)) / 1e9;
   const double took = seconds_since(start);
-  uint64_t all = 0;
-  for (const uint64_t sum : sums) all += sum;
-  return all == 1 ? 0 : gigabytes / took;  // the sums are used, or the loop would not run
+  return all == 1 ? 0 : took;  // the sum is used, or the loop would not run
+}
+
+double linear_bandwidth(std::span<const std::byte> memory, ThreadPool& pool) {
+  constexpr size_t kPiece = size_t{1} << 20;
+  std::vector<std::span<const std::byte>> pieces;
+  for (size_t at = 0; at + kPiece <= memory.size(); at += kPiece) pieces.push_back(memory.subspan(at, kPiece));
+  return static_cast<double>(pieces.size() * kPiece) / read_seconds(pieces, 0, pool) / 1e9;
+}
+
+// Fills the shared caches with other memory.
+void evict_caches(ThreadPool& pool) {
+  static const std::vector<uint64_t> other(size_t{64} << 17, 1);
+  const auto bytes = std::as_bytes(std::span(other));
+  linear_bandwidth(bytes, pool);
 }
 
 struct Sample {
-  double up = 0;
+  double up = 0;  // GB/s of the activations alone (up rows)
   double down = 0;
-  double ffn = 0;
+  double ffn = 0;    // of both
+  double reads = 0;  // plain reads of up rows, then of down rows
 };
 
-// GB/s of the activations alone (up rows), of the sums alone (down columns), and of both.
-Sample measure(WeightMatrix& matrix, DType dtype, ThreadPool& pool) {
+Sample measure(WeightMatrix& matrix, DType dtype, const Pattern& pattern, ThreadPool& pool) {
+  const ThreadPool::Awake awake(pool);
   FfnAccumulator accumulator(kHidden, dtype, 1, pool);
   std::vector<float> x(kHidden);
   for (size_t i = 0; i < x.size(); ++i) x[i] = static_cast<float>(i * 7919 % 201) * 0.01f - 1.0f;
@@ -81,21 +110,38 @@ Sample measure(WeightMatrix& matrix, DType dtype, ThreadPool& pool) {
   std::vector<float> out(kHidden);
   double up = 0;
   double down = 0;
+  double reads = 0;
   double bytes = 0;
-  for (int pass = 0; pass < kPasses; ++pass) {
-    const std::vector<NeuronRow> rows = matrix.draw(kNeurons, kShare);
+  const size_t vector = row_bytes(dtype, kHidden);
+  for (int pass = 0; pass < pattern.passes; ++pass) {
+    const std::vector<NeuronRow> rows = matrix.draw(kNeurons, pattern.share);
+    std::vector<std::span<const std::byte>> ups;
+    std::vector<std::span<const std::byte>> downs;
+    for (const NeuronRow& row : rows) {
+      ups.emplace_back(row.up, vector);
+      downs.emplace_back(row.down, vector);
+    }
     std::vector<float> activations(rows.size());
-    bytes += static_cast<double>(rows.size() * row_bytes(dtype, kHidden));
-    auto start = std::chrono::steady_clock::now();
-    accumulator.begin(x, 1, up_bias, down_bias);
-    accumulator.activate(rows, activations);
-    up += seconds_since(start);
-    start = std::chrono::steady_clock::now();
-    accumulator.add(rows, activations);
-    accumulator.finish(out);
-    down += seconds_since(start);
+    bytes += static_cast<double>(rows.size() * vector);
+    // The caches hold a small part of the rows, so that either may come first; they take turns.
+    const size_t ahead = 8192 / vector + 1;
+    const auto read = [&] { reads += read_seconds(ups, ahead, pool) + read_seconds(downs, ahead, pool); };
+    const auto compute = [&] {
+      auto start = std::chrono::steady_clock::now();
+      accumulator.begin(x, 1, up_bias, down_bias);
+      accumulator.activate(rows, activations);
+      up += seconds_since(start);
+      start = std::chrono::steady_clock::now();
+      accumulator.add(rows, activations);
+      accumulator.finish(out);
+      down += seconds_since(start);
+    };
+    evict_caches(pool);
+    pass % 2 == 0 ? read() : compute();
+    evict_caches(pool);
+    pass % 2 == 0 ? compute() : read();
   }
-  return {bytes / up / 1e9, bytes / down / 1e9, 2 * bytes / (up + down) / 1e9};
+  return {bytes / up / 1e9, bytes / down / 1e9, 2 * bytes / (up + down) / 1e9, 2 * bytes / reads / 1e9};
 }
 
 json summary(std::vector<double> samples) {
@@ -111,16 +157,21 @@ json run(const Settings& settings) {
   ThreadPool pool(settings.threads);
   WeightMatrix matrix(kHidden, settings.mib << 20);
   matrix.fill(DType::kInt8);
-  std::vector<double> bandwidth;
-  std::map<std::string, std::map<std::string, std::vector<double>>> samples;
+  std::vector<double> linear;
+  std::map<std::string, std::map<std::string, std::map<std::string, std::vector<double>>>> samples;
   for (int repeat = 0; repeat < settings.repeats; ++repeat) {
     for (const auto& [name, dtype] : kTypes) {
-      bandwidth.push_back(read_bandwidth(matrix.memory(), pool));
       matrix.fill(dtype);
-      const Sample sample = measure(matrix, dtype, pool);
-      samples[name]["up"].push_back(sample.up);
-      samples[name]["down"].push_back(sample.down);
-      samples[name]["ffn"].push_back(sample.ffn);
+      linear.push_back(linear_bandwidth(matrix.memory(), pool));
+      for (const Pattern& pattern : kPatterns) {
+        const Sample sample = measure(matrix, dtype, pattern, pool);
+        auto& of_type = samples[pattern.name][name];
+        of_type["up"].push_back(sample.up);
+        of_type["down"].push_back(sample.down);
+        of_type["ffn"].push_back(sample.ffn);
+        of_type["reads"].push_back(sample.reads);
+        of_type["ratio"].push_back(sample.ffn / sample.reads);
+      }
     }
   }
   json result = {{"conditions",
@@ -129,21 +180,20 @@ json run(const Settings& settings) {
                    {"matrix_mib", settings.mib},
                    {"hidden_size", kHidden},
                    {"ffn_size", kNeurons},
-                   {"share", kShare},
-                   {"passes_per_sample", kPasses},
                    {"repeats", settings.repeats}}},
-                 {"read_gb_s", summary(bandwidth)}};
-  const double reads = result["read_gb_s"]["max"];
+                 {"linear_gb_s", summary(linear)}};
   double smallest = 1e9;
-  std::printf("reads: %.1f GB/s at best\n%-5s %8s %8s %8s %8s\n", reads, "", "up", "down", "ffn", "ratio");
-  for (const auto& [name, dtype] : kTypes) {
-    for (const auto& [part, values] : samples[name]) result["gb_s"][name][part] = summary(values);
-    const json& of_type = result["gb_s"][name];
-    const double ratio = of_type["ffn"]["median"].get<double>() / reads;
-    result["over_bandwidth"][name] = ratio;
-    std::printf("%-5s %8.1f %8.1f %8.1f %8.2f\n", name, of_type["up"]["median"].get<double>(),
-                of_type["down"]["median"].get<double>(), of_type["ffn"]["median"].get<double>(), ratio);
-    if (dtype == DType::kFp16 || has_scales(dtype)) smallest = std::min(smallest, ratio);
+  std::printf("linear reads: %.1f GB/s; GB/s of rows:\n", result["linear_gb_s"]["median"].get<double>());
+  std::printf("%-7s %-5s %8s %8s %8s %8s %8s\n", "", "", "up", "down", "ffn", "reads", "ratio");
+  for (const Pattern& pattern : kPatterns) {
+    for (const auto& [name, dtype] : kTypes) {
+      json& of_type = result["gb_s"][pattern.name][name];
+      for (const auto& [part, values] : samples[pattern.name][name]) of_type[part] = summary(values);
+      const auto median = [&](const char* part) { return of_type[part]["median"].get<double>(); };
+      std::printf("%-7s %-5s %8.1f %8.1f %8.1f %8.1f %8.2f\n", pattern.name, name, median("up"), median("down"),
+                  median("ffn"), median("reads"), median("ratio"));
+      if (dtype == DType::kFp16 || has_scales(dtype)) smallest = std::min(smallest, median("ratio"));
+    }
   }
   result["ratios"] = {{"kernel_over_bandwidth", smallest}};
   return result;

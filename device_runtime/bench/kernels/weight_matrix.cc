@@ -41,6 +41,12 @@ std::vector<NeuronRow> WeightMatrix::draw(uint32_t ffn_size, double share) {
   const size_t vector = row_bytes(dtype_, hidden_size_);
   const size_t records = memory_.span().size() / (2 * vector);
   std::vector<NeuronRow> rows;
+  const size_t first = random_() % (records - std::min<size_t>(records, ffn_size) + 1);
+  for (uint32_t neuron = 0; share == 1 && neuron < std::min<size_t>(records, ffn_size); ++neuron) {
+    const std::byte* up = memory_.span().data() + (first + neuron) * 2 * vector;
+    rows.push_back({neuron, up, up + vector, scales_.data(), scales_.data()});
+  }
+  if (share == 1) return rows;
   for (uint32_t neuron = 0; neuron < ffn_size; ++neuron) {
     if (static_cast<double>(random_() >> 11) * 0x1p-53 >= share) continue;
     const std::byte* up = memory_.span().data() + random_() % records * 2 * vector;

@@ -9,6 +9,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <chrono>
 #include <condition_variable>
 #include <cstdint>
 #include <mutex>
@@ -18,8 +19,10 @@
 namespace flashneuron {
 namespace {
 
-// Loops of one token follow each other within microseconds, so look this often before sleeping: some 10 to 50 us.
+// Loops often follow each other within microseconds, so look this often before sleeping: some 10 to 50 us.
 constexpr int kSpins = 1000;
+// While kept awake, a worker looks for as long as this before it sleeps.
+constexpr std::chrono::microseconds kAwake(1000);
 // Chunks per thread: enough to even out threads of unequal speed (big and little cores).
 constexpr size_t kChunksPerThread = 4;
 
@@ -48,6 +51,8 @@ struct ThreadPool::State {
   std::condition_variable empty;    // `inside` fell to 0
   std::atomic<uint64_t> loops = 0;  // loops opened so far; written under `mutex`
   std::atomic<int> inside = 0;      // workers that joined the loop and have not left; raised under `mutex`
+  std::atomic<bool> awake = false;  // workers are to stay awake
+  uint64_t wakes = 0;               // how often they were asked to
   bool open = false;
   bool stop = false;
 
@@ -66,14 +71,25 @@ struct ThreadPool::State {
     }
   }
 
+  // Looks for a loop that this worker has not seen, without sleeping.
+  bool sees_loop(uint64_t seen) const {
+    const auto opened_loop = [&] { return loops.load(std::memory_order_relaxed) != seen; };
+    const auto start = std::chrono::steady_clock::now();
+    do {
+      if (spin_until(opened_loop)) return true;
+    } while (awake.load(std::memory_order_relaxed) && std::chrono::steady_clock::now() - start < kAwake);
+    return false;
+  }
+
   // Waits for a loop that this worker has not seen. False: the pool stops. `joined` tells whether it is still open.
-  bool join(uint64_t& seen, bool& joined) {
-    spin_until([&] { return loops.load(std::memory_order_relaxed) != seen; });
+  bool join(uint64_t& seen, uint64_t& seen_wakes, bool& joined) {
+    sees_loop(seen);
     std::unique_lock lock(mutex);
-    opened.wait(lock, [&] { return stop || loops.load(std::memory_order_relaxed) != seen; });
+    opened.wait(lock, [&] { return stop || loops.load(std::memory_order_relaxed) != seen || wakes != seen_wakes; });
     if (stop) return false;
+    seen_wakes = wakes;
+    joined = open && loops.load(std::memory_order_relaxed) != seen;
     seen = loops.load(std::memory_order_relaxed);
-    joined = open;
     if (joined) inside.fetch_add(1, std::memory_order_relaxed);
     return true;
   }
@@ -86,8 +102,9 @@ struct ThreadPool::State {
 
   void work() {
     uint64_t seen = 0;
+    uint64_t seen_wakes = 0;
     bool joined = false;
-    while (join(seen, joined)) {
+    while (join(seen, seen_wakes, joined)) {
       if (!joined) continue;
       run_chunks();
       leave();
@@ -138,5 +155,17 @@ void ThreadPool::parallel_for(size_t count, size_t grain, const std::function<vo
   std::unique_lock lock(state.mutex);
   state.empty.wait(lock, all_left);
 }
+
+ThreadPool::Awake::Awake(ThreadPool& pool) : pool_(pool) {
+  if (pool.state_->workers.empty()) return;
+  {
+    const std::lock_guard lock(pool.state_->mutex);
+    pool.state_->awake.store(true, std::memory_order_relaxed);
+    ++pool.state_->wakes;
+  }
+  pool.state_->opened.notify_all();
+}
+
+ThreadPool::Awake::~Awake() { pool_.state_->awake.store(false, std::memory_order_relaxed); }
 
 }  // namespace flashneuron

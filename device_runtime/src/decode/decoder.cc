@@ -73,6 +73,7 @@ Status Decoder::forward(std::span<const int32_t> ids, bool dense, bool seed) {
 }
 
 Status Decoder::ffn(uint32_t layer, size_t tokens, bool dense, bool seed, Counters& counters) {
+  const ThreadPool::Awake awake(parts_.pool);
   const size_t hidden = parts_.model.hidden_size;
   const std::span<const float> input = std::span(ffn_input_).first(tokens * hidden);
   const std::span<float> out = std::span(ffn_out_).first(tokens * hidden);

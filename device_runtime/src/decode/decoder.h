@@ -9,6 +9,7 @@
 
 #include "attention/attention_program.h"
 #include "attention/kv_cache.h"
+#include "core/thread_pool.h"
 #include "decode/embedding.h"
 #include "decode/ffn_stage.h"
 #include "decode/read_batch.h"
@@ -23,6 +24,7 @@ namespace flashneuron {
 // What a decoder works with; all of it must outlive the decoder.
 struct DecoderParts {
   const ModelFacts& model;
+  ThreadPool& pool;
   ReadQueue& queue;
   Embedding& embedding;
   AttentionProgram& attention;

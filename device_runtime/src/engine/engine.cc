@@ -111,6 +111,7 @@ Result<std::unique_ptr<Session>> Engine::new_session() {
   FN_ASSIGN_OR_RETURN(state->ffn, FfnStage::create(engine.weights, *engine.neuron_files, *engine.staging, engine.pool,
                                                    engine.attention->max_chunk(), ffn));
   state->decoder.emplace(DecoderParts{.model = model,
+                                      .pool = engine.pool,
                                       .queue = *engine.queue,
                                       .embedding = *engine.embedding,
                                       .attention = *engine.attention,

@@ -15,11 +15,11 @@
 namespace flashneuron {
 namespace {
 
-constexpr size_t kMinOutputs = 256;     // a smaller share of the outputs is not worth a thread
-constexpr size_t kMinProducts = 16384;  // the same for activations, in multiply-adds
-constexpr size_t kTile = 256;           // outputs of several tokens summed at a time: one block's rows stay in L1
-constexpr size_t kAheadBytes = 8192;    // how far before its use a row's line is asked for
-constexpr size_t kRowsAtOnce = 2;       // that dot_rows takes together
+constexpr size_t kMinPieceBytes = 1024;  // of each row that a thread sums: shorter ones are read slowly
+constexpr size_t kMinProducts = 16384;   // the same for activations, in multiply-adds
+constexpr size_t kTile = 256;            // outputs of several tokens summed at a time: one block's rows stay in L1
+constexpr size_t kAheadBytes = 8192;     // how far before its use a row's line is asked for
+constexpr size_t kRowsAtOnce = 2;        // that dot_rows takes together
 
 // The terms of one token in one block.
 struct Terms {
@@ -42,22 +42,14 @@ FfnAccumulator::FfnAccumulator(uint32_t hidden_size, DType dtype, size_t max_tok
       dtype_(dtype),
       width_(kernels::arranged_floats(dtype, hidden_size)),
       pool_(pool),
-      arranged_(dtype == DType::kInt4 ? max_tokens * width_ : 0),
+      inputs_(max_tokens, kernels::RowInput(dtype, hidden_size)),
       sum_(max_tokens * width_),
-      partial_(max_tokens * width_) {
-  static_assert(kBlock <= kernels::kMaxTerms);
-}
+      partial_(max_tokens * width_) {}
 
 void FfnAccumulator::begin(std::span<const float> x, size_t tokens, std::span<const float> up_bias,
                            std::span<const float> down_bias) {
   assert(tokens * width_ <= sum_.size() && x.size() >= tokens * hidden_size_ && down_bias.size() == hidden_size_);
-  input_ = x.data();
-  if (!arranged_.empty()) {
-    for (size_t t = 0; t < tokens; ++t) {
-      kernels::arrange_input(dtype_, &x[t * hidden_size_], &arranged_[t * width_], hidden_size_);
-    }
-    input_ = arranged_.data();
-  }
+  for (size_t t = 0; t < tokens; ++t) inputs_[t].set(&x[t * hidden_size_]);
   tokens_ = tokens;
   up_bias_ = up_bias;
   block_ = 0;
@@ -86,7 +78,7 @@ void FfnAccumulator::activate(std::span<const NeuronRow> rows, std::span<float> 
         places[count++] = begin;
       }
       for (size_t t = 0; t < tokens_; ++t) {  // the rows stay in L1
-        kernels::dot_rows(std::span(dots).first(count), dtype_, input_ + t * width_, hidden_size_, products.data());
+        kernels::dot_rows(std::span(dots).first(count), inputs_[t], products.data());
         for (size_t r = 0; r < count; ++r) {
           const float bias = up_bias_[rows[places[r]].neuron];
           activations[places[r] * tokens_ + t] = kernels::relu_activation(products[r], bias);
@@ -101,7 +93,8 @@ void FfnAccumulator::add(std::span<const NeuronRow> rows, std::span<const float>
   if (rows.empty()) return;
   assert(rows.front().neuron / kBlock >= block_ && activations.size() >= rows.size() * tokens_);
   const size_t slices = (hidden_size_ + kernels::kSumAlign - 1) / kernels::kSumAlign;
-  pool_.parallel_for(slices, kMinOutputs / kernels::kSumAlign, [&](size_t begin, size_t end) {
+  const size_t grain = std::max<size_t>(1, kMinPieceBytes / row_bytes(dtype_, kernels::kSumAlign));
+  pool_.parallel_for(slices, grain, [&](size_t begin, size_t end) {
     accumulate(rows, activations, begin * kernels::kSumAlign, std::min<size_t>(end * kernels::kSumAlign, hidden_size_));
   });
   block_ = rows.back().neuron / kBlock;
@@ -169,13 +162,11 @@ void FfnAccumulator::finish(std::span<float> out) {
   }
 }
 
-uint64_t FfnAccumulator::resident_bytes() const {
-  return sizeof(float) * (arranged_.capacity() + sum_.capacity() + partial_.capacity());
-}
+uint64_t FfnAccumulator::resident_bytes() const { return buffer_bytes(hidden_size_, dtype_, inputs_.size()); }
 
 uint64_t FfnAccumulator::buffer_bytes(uint32_t hidden_size, DType dtype, size_t max_tokens) {
-  const size_t copies = dtype == DType::kInt4 ? 3 : 2;
-  return sizeof(float) * max_tokens * copies * kernels::arranged_floats(dtype, hidden_size);
+  const uint64_t sums = 2 * sizeof(float) * kernels::arranged_floats(dtype, hidden_size);
+  return max_tokens * (sums + kernels::RowInput::buffer_bytes(dtype, hidden_size));
 }
 
 }  // namespace flashneuron

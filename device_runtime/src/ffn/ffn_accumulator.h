@@ -8,6 +8,7 @@
 
 #include "core/dtype.h"
 #include "core/thread_pool.h"
+#include "kernels/weights.h"
 
 namespace flashneuron {
 
@@ -29,7 +30,7 @@ struct NeuronRow {
 // were added, nor on how the rows were cut into calls, nor on threads.
 class FfnAccumulator {
  public:
-  static constexpr uint32_t kBlock = 64;
+  static constexpr uint32_t kBlock = 256;
 
   // Buffers for up to `max_tokens` tokens. One thread calls; the pool splits activations by (row, token) and sums by
   // output, so that no float has two writers.
@@ -57,16 +58,15 @@ class FfnAccumulator {
 
   uint32_t hidden_size_;
   DType dtype_;
-  size_t width_;  // hidden_size elements in the order of the kernels
+  size_t width_;  // floats of a sum of hidden_size elements
   ThreadPool& pool_;
   size_t tokens_ = 0;
-  const float* input_ = nullptr;  // [tokens, width_]
   std::span<const float> up_bias_;
-  uint32_t block_ = 0;           // of the last row
-  bool open_ = false;            // partial_ holds that block's sum
-  std::vector<float> arranged_;  // [max_tokens, width_] where the kernels' order is not the natural one
-  std::vector<float> sum_;       // [max_tokens, width_]; never -0, see begin()
-  std::vector<float> partial_;   // [max_tokens, width_]
+  uint32_t block_ = 0;                     // of the last row
+  bool open_ = false;                      // partial_ holds that block's sum
+  std::vector<kernels::RowInput> inputs_;  // [max_tokens]
+  std::vector<float> sum_;                 // [max_tokens, width_]; never -0, see begin()
+  std::vector<float> partial_;             // [max_tokens, width_]
 };
 
 }  // namespace flashneuron

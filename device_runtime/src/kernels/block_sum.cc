@@ -1,8 +1,11 @@
 // Sums of a block's down columns. Highway compiles this file once per instruction set and picks one at run time.
 //
 // A tile of outputs stays in registers while the block's rows pass, so that each weight costs its conversion and one
-// fma, and no sum goes through memory between two rows. The rows lie anywhere: while one block is summed, the lines
-// that the next one needs at the same outputs are fetched.
+// fma. Rows pass in groups: few enough that each is read as one stream, many enough that sums seldom go through memory
+// between two rows. The rows lie anywhere: while one group is summed, the lines that the next one needs at the same
+// outputs are fetched.
+#include <algorithm>
+
 #include "kernels/int4.h"
 #include "kernels/weights.h"
 
@@ -19,9 +22,11 @@ namespace HWY_NAMESPACE {
 
 #if FN_VECTOR_KERNELS
 
-HWY_INLINE void prefetch(const BlockSum& block, size_t begin_byte, size_t end_byte) {
-  for (const Term& term : block.next) {
-    for (size_t byte = begin_byte; byte < end_byte; byte += 64) __builtin_prefetch(term.row.values + byte, 0, 2);
+// Fetches [begin, end) of the row that comes to term t's place next.
+HWY_INLINE void prefetch(const BlockSum& block, size_t t, size_t begin_byte, size_t end_byte) {
+  if (t >= block.next.size()) return;
+  for (size_t byte = begin_byte; byte < end_byte; byte += 64) {
+    __builtin_prefetch(block.next[t].row.values + byte, 0, 3);
   }
 }
 
@@ -36,6 +41,7 @@ HWY_INLINE void sum_tile(const BlockSum& block, const float* factors, size_t at)
   for (size_t t = 0; t < block.terms.size(); ++t) {
     const V factor = hn::Set(D(), factors[t]);
     const T* row = reinterpret_cast<const T*>(block.terms[t].row.values) + at;
+    prefetch(block, t, at * sizeof(T), (at + kVectors * kLanes) * sizeof(T));
     FN_UNROLL
     for (size_t k = 0; k < kVectors; ++k) sums[k] = hn::MulAdd(factor, load(row + k * kLanes), sums[k]);
   }
@@ -72,7 +78,7 @@ HWY_INLINE void sum_rest(const BlockSum& block, const float* factors, size_t at,
 template <typename T>
 void sum_elements(const BlockSum& block, size_t begin, size_t end) {
   constexpr size_t kTile = 8 * kLanes;
-  float factors[kMaxTerms];
+  float factors[kTermsAtOnce];
   for (size_t t = 0; t < block.terms.size(); ++t) {
     factors[t] = block.terms[t].factor;
     if constexpr (sizeof(T) == 1) {
@@ -82,10 +88,7 @@ void sum_elements(const BlockSum& block, size_t begin, size_t end) {
     }
   }
   size_t at = begin;
-  for (; at + kTile <= end; at += kTile) {
-    prefetch(block, at * sizeof(T), (at + kTile) * sizeof(T));
-    sum_tile<8, T>(block, factors, at);
-  }
+  for (; at + kTile <= end; at += kTile) sum_tile<8, T>(block, factors, at);
   for (; at + kLanes <= end; at += kLanes) sum_tile<1, T>(block, factors, at);
   if (at < end) sum_rest<T>(block, factors, at, end - at);
 }
@@ -131,7 +134,7 @@ void sum_int4(const BlockSum& block, size_t begin, size_t end) {
   const size_t whole = end / kInt4Group;
   for (size_t first = begin / kInt4Group; first < groups; first += 16) {
     const size_t last = first + 16 < groups ? first + 16 : groups;
-    float factors[kMaxTerms][16];
+    float factors[kTermsAtOnce][16];
     for (size_t t = 0; t < block.terms.size(); ++t) {
       load_scales(block.terms[t].row.scales + 2 * first, last - first, factors[t]);
       const V factor = hn::Set(D(), block.terms[t].factor);
@@ -140,10 +143,10 @@ void sum_int4(const BlockSum& block, size_t begin, size_t end) {
     }
     for (size_t g = first; g < last; ++g) {
       const size_t byte = g * int4::kGroupBytes;
-      if (g < whole) prefetch(block, byte, byte + int4::kGroupBytes);
       for (size_t lane = 0; lane < int4::kWords; lane += kLanes) {
         if (g < whole) {
           sum_words(block, factors, g - first, g, lane, [&](size_t t) {
+            if (lane == 0) prefetch(block, t, byte, byte + int4::kGroupBytes);
             return hn::LoadU(U(), reinterpret_cast<const uint32_t*>(block.terms[t].row.values + byte) + lane);
           });
         } else {
@@ -184,7 +187,18 @@ namespace flashneuron::kernels {
 HWY_EXPORT(sum_any);
 
 void sum_block(const BlockSum& block, DType dtype, size_t begin, size_t end) {
-  if (begin < end) HWY_DYNAMIC_DISPATCH(sum_any)(block, dtype, begin, end);
+  if (begin >= end) return;
+  const std::span<const Term> terms = block.terms;
+  for (size_t first = 0; first == 0 || first < terms.size(); first += kTermsAtOnce) {
+    const size_t count = std::min(kTermsAtOnce, terms.size() - first);
+    const std::span<const Term> rest = terms.subspan(first + count);
+    BlockSum group = block;
+    group.terms = terms.subspan(first, count);
+    group.next = rest.empty() ? block.next : rest;
+    group.open = block.open || first > 0;
+    if (!rest.empty()) group.sum = nullptr;
+    HWY_DYNAMIC_DISPATCH(sum_any)(group, dtype, begin, end);
+  }
 }
 
 }  // namespace flashneuron::kernels

@@ -11,8 +11,8 @@
 namespace flashneuron::kernels {
 
 // sum of weights[i] * x[i], i < count, in fp32. Element i goes into lane i % kDotLanes by fma in ascending order, zeros
-// fill the last round, and the lanes are folded by halves: lane[j] += lane[j + 16], then 8, 4, 2, 1. int8 elements
-// count as their integers. Not for int4, which has weights.h.
+// fill the last round, and the lanes are folded by halves: lane[j] += lane[j + 16], then 8, 4, 2, 1. Not for
+// int8 and int4, which have weights.h.
 constexpr size_t kDotLanes = 32;
 float dot(const std::byte* weights, DType dtype, const float* x, size_t count);
 

@@ -7,6 +7,7 @@
 #include "kernels/fp16.h"
 #include "kernels/int4.h"
 #include "kernels/kernels.h"
+#include "kernels/round_input.h"
 #include "kernels/weights.h"
 
 namespace flashneuron::kernels::reference {
@@ -26,9 +27,9 @@ float load(const std::byte* weights, DType dtype, size_t i) {
   return static_cast<float>(load_as<int8_t>(weights, i));
 }
 
-float nibble(const std::byte* row, size_t i) {
-  const auto both = std::to_integer<uint32_t>(row[i / 2]);
-  return static_cast<float>(i % 2 == 0 ? both & 15u : both >> 4);
+int32_t nibble(const std::byte* row, size_t i) {
+  const auto both = std::to_integer<int32_t>(row[i / 2]);
+  return i % 2 == 0 ? both & 15 : both >> 4;
 }
 
 template <size_t kLanes>
@@ -39,21 +40,31 @@ float fold(float (&lanes)[kLanes]) {
   return lanes[0];
 }
 
-float dot_int4(WeightRow row, const float* input, size_t count) {
+float dot_int4(WeightRow row, const RowInput& input) {
   float total[int4::kWords] = {};
-  for (size_t first = 0; first < count; first += kInt4Group, input += int4::kStride) {
+  for (size_t first = 0; first < input.count(); first += kInt4Group) {
     const float scale = half_to_float(load_as<uint16_t>(row.scales, first / kInt4Group));
     for (size_t j = 0; j < int4::kWords; ++j) {
-      float sums[] = {input[kInt4Group + j], 0.0f};
-      for (size_t k = 0; k < int4::kNibbles; ++k) {
-        const size_t i = first + int4::kNibbles * j + k;
-        const float n = i < count ? nibble(row.values, i) : 0.0f;
-        sums[k % 2] = std::fma(n * int4::kUp[k % 4], input[k * int4::kWords + j], sums[k % 2]);
+      int32_t sum = input.offsets()[first / int4::kNibbles + j];
+      for (size_t i = first + int4::kNibbles * j; i < first + int4::kNibbles * (j + 1) && i < input.count(); ++i) {
+        sum += nibble(row.values, i) * input.integers()[int4::place_of_input(i)];
       }
-      total[j] = std::fma(scale, sums[0] + sums[1], total[j]);
+      total[j] = std::fma(scale, static_cast<float>(sum), total[j]);
     }
   }
-  return fold(total);
+  return input.scale() * fold(total);
+}
+
+float dot_int8(WeightRow row, const RowInput& input) {
+  float total = 0;
+  for (size_t first = 0; first < input.count(); first += kIntegerChunk) {
+    int32_t sum = 0;
+    for (size_t i = first; i < std::min(input.count(), first + kIntegerChunk); ++i) {
+      sum += load_as<int8_t>(row.values, i) * input.integers()[i];
+    }
+    total += static_cast<float>(sum);
+  }
+  return load_as<float>(row.scales, 0) * input.scale() * total;
 }
 
 void sum_int4(const BlockSum& block, size_t begin, size_t end) {
@@ -65,7 +76,7 @@ void sum_int4(const BlockSum& block, size_t begin, size_t end) {
     float offset = block.open ? *kept_offset : 0.0f;
     for (const Term& term : block.terms) {
       const float f = term.factor * half_to_float(load_as<uint16_t>(term.row.scales, i / kInt4Group));
-      p = std::fma(f, nibble(term.row.values, i) * int4::kUp[t], p);
+      p = std::fma(f, static_cast<float>(nibble(term.row.values, i)) * int4::kUp[t], p);
       offset += f;
     }
     if (block.sum != nullptr) {
@@ -91,10 +102,18 @@ float dot(const std::byte* weights, DType dtype, const float* x, size_t count) {
   return fold(lanes);
 }
 
-float dot_row(WeightRow row, DType dtype, const float* input, size_t count) {
-  if (dtype == DType::kInt4) return dot_int4(row, input, count);
-  const float sum = dot(row.values, dtype, input, count);
-  return dtype == DType::kInt8 ? load_as<float>(row.scales, 0) * sum : sum;
+float dot_row(WeightRow row, const RowInput& input) {
+  if (input.dtype() == DType::kInt4) return dot_int4(row, input);
+  if (input.dtype() == DType::kInt8) return dot_int8(row, input);
+  return dot(row.values, input.dtype(), input.x(), input.count());
+}
+
+float round_input(const float* x, int16_t* integers, size_t count) {
+  float largest = 0;
+  for (size_t i = 0; i < count; ++i) largest = std::max(largest, std::abs(x[i]));
+  const float factor = largest > 0 ? kLargestInteger / largest : 0.0f;
+  for (size_t i = 0; i < count; ++i) integers[i] = static_cast<int16_t>(std::nearbyint(x[i] * factor));
+  return largest / kLargestInteger;
 }
 
 void sum_block(const BlockSum& block, DType dtype, size_t begin, size_t end) {

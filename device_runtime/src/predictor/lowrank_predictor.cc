@@ -1,6 +1,7 @@
 // n is selected iff (B(Ax))[n] + bias[n] > 0, in fp32: h = Ax by one dot a rank row, then one dot of B[n] and h a
 // neuron, each times its row's scale where elements are int8.
 #include <algorithm>
+#include <array>
 #include <cassert>
 
 #include "kernels/weights.h"
@@ -11,8 +12,16 @@
 namespace flashneuron {
 namespace {
 
-kernels::WeightRow row_of(const std::byte* values, const float* scales, size_t index) {
-  return {values, scales == nullptr ? nullptr : reinterpret_cast<const std::byte*>(scales + index)};
+// out[i] = row first + i of a matrix times `input`, of at most NeuronSelector::kRange rows.
+void multiply(const std::byte* values, const float* scales, const kernels::RowInput& input, size_t first,
+              std::span<float> out) {
+  const size_t bytes = row_bytes(input.dtype(), input.count());
+  std::array<kernels::DotRow, NeuronSelector::kRange> rows;
+  for (size_t i = 0; i < out.size(); ++i) {
+    const float* scale = scales == nullptr ? nullptr : scales + first + i;
+    rows[i] = {{values + (first + i) * bytes, reinterpret_cast<const std::byte*>(scale)}};
+  }
+  kernels::dot_rows(std::span(rows).first(out.size()), input, out.data());
 }
 
 class LowRankPredictor final : public Predictor {
@@ -27,23 +36,23 @@ class LowRankPredictor final : public Predictor {
   void select(uint32_t layer, std::span<const float> ffn_input, std::vector<uint32_t>& selected) override {
     const LowRankWeights& weights = layers_[layer];
     assert(ffn_input.size() == weights.hidden_size);
-    const std::byte* a = weights.a();
-    const size_t a_row = row_bytes(weights.dtype, weights.hidden_size);
-    const size_t grain = std::max<size_t>(1, kMinProducts / weights.hidden_size);
-    pool_.parallel_for(weights.rank, grain, [&](size_t begin, size_t end) {
-      for (size_t r = begin; r < end; ++r) {
-        hidden_[r] = kernels::dot_row(row_of(a + r * a_row, weights.a_scales(), r), weights.dtype, ffn_input.data(),
-                                      weights.hidden_size);
+    kernels::RowInput input(weights.dtype, weights.hidden_size);
+    input.set(ffn_input.data());
+    const size_t ranges = (weights.rank + kRange - 1) / kRange;
+    const size_t grain = std::max<size_t>(1, kMinProducts / (kRange * weights.hidden_size));
+    pool_.parallel_for(ranges, grain, [&](size_t begin, size_t end) {
+      for (size_t first = begin * kRange; first < std::min<size_t>(end * kRange, weights.rank); first += kRange) {
+        const size_t count = std::min<size_t>(kRange, weights.rank - first);
+        multiply(weights.a(), weights.a_scales(), input, first, std::span(hidden_).subspan(first, count));
       }
     });
-    const std::byte* b = weights.b();
-    const size_t b_row = row_bytes(weights.dtype, weights.rank);
-    const float* bias = weights.bias();
-    const auto fires = [&](uint32_t neuron) {
-      const kernels::WeightRow row = row_of(b + neuron * b_row, weights.b_scales(), neuron);
-      return kernels::dot_row(row, weights.dtype, hidden_.data(), weights.rank) + bias[neuron] > 0;
+    kernels::RowInput hidden_input(weights.dtype, weights.rank);
+    hidden_input.set(hidden_.data());
+    const auto activate = [&](uint32_t first, std::span<float> activations) {
+      multiply(weights.b(), weights.b_scales(), hidden_input, first, activations);
+      for (size_t i = 0; i < activations.size(); ++i) activations[i] += weights.bias()[first + i];
     };
-    selector_.select(weights.rank, fires, selected);
+    selector_.select(weights.rank, activate, selected);
   }
 
   uint64_t resident_bytes() const override {
@@ -53,6 +62,7 @@ class LowRankPredictor final : public Predictor {
   }
 
  private:
+  static constexpr size_t kRange = 8;            // rows of A that a thread takes together
   static constexpr size_t kMinProducts = 16384;  // fewer are not worth a thread
 
   std::vector<LowRankWeights> layers_;

@@ -1,5 +1,6 @@
 // The neurons that fire, found by computing them: the same activation as the FFN's, on a copy of all up rows.
 #include <algorithm>
+#include <array>
 #include <cassert>
 #include <cstring>
 
@@ -27,7 +28,7 @@ class OraclePredictor final : public Predictor {
         dtype_(manifest.ffn.dtype),
         hidden_size_(manifest.model.hidden_size),
         selector_(manifest.model.ffn_size, pool),
-        input_(kernels::arranged_floats(dtype_, hidden_size_)) {}
+        input_(dtype_, hidden_size_) {}
 
   void select(uint32_t layer, std::span<const float> ffn_input, std::vector<uint32_t>& selected) override {
     assert(ffn_input.size() == hidden_size_);
@@ -35,13 +36,19 @@ class OraclePredictor final : public Predictor {
     const std::byte* up = weights.up.data();
     const size_t row = row_bytes(dtype_, hidden_size_);
     const size_t scales = scale_bytes(dtype_, hidden_size_);
-    kernels::arrange_input(dtype_, ffn_input.data(), input_.data(), hidden_size_);
-    const auto fires = [&](uint32_t n) {
-      const kernels::WeightRow weight_row{up + n * row, scales == 0 ? nullptr : weights.scales.data() + n * scales};
-      const float product = kernels::dot_row(weight_row, dtype_, input_.data(), hidden_size_);
-      return kernels::relu_activation(product, weights.bias[n]) > 0;
+    input_.set(ffn_input.data());
+    const auto activate = [&](uint32_t first, std::span<float> activations) {
+      std::array<kernels::DotRow, NeuronSelector::kRange> rows;
+      for (size_t i = 0; i < activations.size(); ++i) {
+        const std::byte* row_scales = scales == 0 ? nullptr : weights.scales.data() + (first + i) * scales;
+        rows[i] = {{up + (first + i) * row, row_scales}};
+      }
+      kernels::dot_rows(std::span(rows).first(activations.size()), input_, activations.data());
+      for (size_t i = 0; i < activations.size(); ++i) {
+        activations[i] = kernels::relu_activation(activations[i], weights.bias[first + i]);
+      }
     };
-    selector_.select(hidden_size_, fires, selected);
+    selector_.select(hidden_size_, activate, selected);
   }
 
   uint64_t resident_bytes() const override {
@@ -57,7 +64,7 @@ class OraclePredictor final : public Predictor {
   DType dtype_;
   size_t hidden_size_;
   NeuronSelector selector_;
-  std::vector<float> input_;  // in the order of the kernels
+  kernels::RowInput input_;
 };
 
 // Copies the first row_bytes of a shard's record i to row neurons[i] of `rows`, through a buffer of about 1 MiB.

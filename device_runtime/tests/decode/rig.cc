@@ -64,6 +64,7 @@ Rig::Rig(const TinyPackage& files, const RigOptions& options, std::unique_ptr<Fl
   ffn.pinned.assign(manifest.model.layers, options.pinned);
   ffn_ = must(FfnStage::create(weights_, *neuron_files_, *staging_, pool_, options.max_chunk, ffn));
   decoder_.emplace(DecoderParts{.model = manifest.model,
+                                .pool = pool_,
                                 .queue = *queue_,
                                 .embedding = *embedding_,
                                 .attention = *attention_,
