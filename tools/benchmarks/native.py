@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 import tempfile
@@ -16,8 +17,9 @@ def build(target: str) -> Path:
     folder = CACHE / "native"
     configure = ["cmake", "--preset", "host", "-B", str(folder), "-DFLASHNEURON_BENCH=ON", "-DFLASHNEURON_TESTS=OFF"]
     configure += [f"-DPython3_EXECUTABLE={sys.executable}"]
+    tools = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
     for command in (configure, ["cmake", "--build", str(folder), "--target", target]):
-        done = subprocess.run(command, cwd=ROOT / "device_runtime", capture_output=True, text=True)
+        done = subprocess.run(command, cwd=ROOT / "device_runtime", env=tools, capture_output=True, text=True)
         if done.returncode != 0:
             last = (done.stderr or done.stdout).strip().splitlines()[-1:] or ["no output"]
             raise SystemExit(f"bench: building {target} failed: {last[0]}")
