@@ -95,6 +95,13 @@ class AttentionBlock(Block):
     def forward(
         self, residual: Tensor, ffn_out: Tensor, k_cache: Tensor, v_cache: Tensor, position: Tensor
     ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        residual, q, k, v = self.project(residual, ffn_out)
+        mixed = torch.ops.flashneuron.attention(q, k, v, k_cache, v_cache, position, self.heads, self.kv_heads)
+        residual, ffn_input = self.finish(residual, mixed)
+        return residual, ffn_input, k, v
+
+    def project(self, residual: Tensor, ffn_out: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """The new residual, and scaled queries, keys and values of its tokens."""
         residual = residual + ffn_out
         if self.normalize_input:
             residual = self.ffn_norm(residual)
@@ -103,12 +110,15 @@ class AttentionBlock(Block):
         # Not split(): lowering would fix the number of tokens.
         q = qkv.narrow(1, 0, q_size) * self.scale
         k, v = (qkv.narrow(1, q_size + start, kv_size) for start in (0, kv_size))
-        mixed = torch.ops.flashneuron.attention(q, k, v, k_cache, v_cache, position, self.heads, self.kv_heads)
+        return residual, q, k, v
+
+    def finish(self, residual: Tensor, mixed: Tensor) -> tuple[Tensor, Tensor]:
+        """The residual after attention, and the FFN's input."""
         residual = residual + self.o(mixed)
         if self.pre_norm:
-            return residual, self.ffn_norm(residual), k, v
+            return residual, self.ffn_norm(residual)
         residual = self.attn_norm(residual)
-        return residual, residual.clone(), k, v
+        return residual, residual.clone()
 
 
 class HeadBlock(Block):

@@ -1,0 +1,54 @@
+"""An attention block of standard operators alone, for compilers that know neither `flashneuron::attention` nor, some of
+them, shapes that change: the cache is attended to whole, and a mask says which of its rows count.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from flashneuron.model.blocks import AttentionBlock
+
+MASKED = -255.0  # e^-255 is 0 in fp32, and 16-bit activations still tell scores apart beside it
+
+
+def attend(q: Tensor, k: Tensor, v: Tensor, mask: Tensor, heads: int, kv_heads: int) -> Tensor:
+    """Softmax over rows: q [T, heads × head_size], already scaled; k, v [N, kv_heads × head_size]; mask [T, N], added
+    to the scores: 0 where a token sees a row, else MASKED. Returns [T, heads × head_size].
+    """
+    head_size, group = q.shape[1] // heads, heads // kv_heads
+    queries = q.reshape(-1, heads, head_size).permute(1, 0, 2)
+    keys = k.reshape(-1, kv_heads, head_size).permute(1, 2, 0)
+    values = v.reshape(-1, kv_heads, head_size).permute(1, 0, 2)
+    if group > 1:
+        keys, values = keys.repeat_interleave(group, 0), values.repeat_interleave(group, 0)
+    weights = torch.softmax(torch.matmul(queries, keys) + mask, -1)
+    return torch.matmul(weights, values).permute(1, 0, 2).reshape(-1, heads * head_size)
+
+
+def causal_mask(tokens: int, cached: int, position: int) -> Tensor:
+    """[tokens, cached + tokens]: rows 0 … position-1 of the cache, and the new tokens up to each one itself."""
+    mask = torch.full((tokens, cached + tokens), MASKED)
+    mask[:, :position] = 0
+    mask[:, cached:] = torch.triu(mask[:, cached:], 1)
+    return mask
+
+
+class StandardBlock(nn.Module):
+    """`block` with the cache and a mask as inputs: residual, ffn_out fp32 [T, d]; k_cache, v_cache [C, kv] of any float
+    type; mask fp32 [T, C + T]. Outputs as AttentionBlock's: residual, ffn_input fp32 [T, d]; k, v fp32 [T, kv].
+    """
+
+    def __init__(self, block: AttentionBlock) -> None:
+        super().__init__()
+        self.block = block
+
+    def forward(
+        self, residual: Tensor, ffn_out: Tensor, k_cache: Tensor, v_cache: Tensor, mask: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        block = self.block
+        residual, q, k, v = block.project(residual, ffn_out)
+        keys, values = torch.cat([k_cache.float(), k]), torch.cat([v_cache.float(), v])
+        mixed = attend(q, keys, values, mask, block.heads, block.kv_heads)
+        residual, ffn_input = block.finish(residual, mixed)
+        return residual, ffn_input, k, v
