@@ -14,4 +14,7 @@ find_package(executorch 1.5 REQUIRED COMPONENTS runtime kernels_optimized backen
 add_library(flashneuron_executorch INTERFACE)
 target_link_libraries(flashneuron_executorch INTERFACE executorch::runtime executorch::kernels_optimized
   executorch::backend_xnnpack executorch::threadpool)
+if(TARGET executorch::backend_qnn)  # x86-64's wheel, and source builds that were asked for it
+  target_link_libraries(flashneuron_executorch INTERFACE executorch::backend_qnn)
+endif()
 add_library(flashneuron::executorch ALIAS flashneuron_executorch)

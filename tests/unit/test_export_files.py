@@ -191,7 +191,7 @@ def test_golden_is_what_transformers_computes(
     folder = open_model(tiny_opt.save_safetensors(model, tmp_path / "model"))
     monkeypatch.setattr(golden, "RESIDENT_BYTES", (1 << 30) if resident else 0)
     monkeypatch.setattr(golden, "NEW_TOKENS_STREAMED", 8)
-    write_golden(stored(folder, tmp_path / "out", "fp32"), folder.tokenizer_json(), SilentProgress())
+    write_golden(stored(folder, tmp_path / "out", "fp32"), folder.tokenizer_json(), ["xnnpack"], SilentProgress())
     found = json.loads((tmp_path / "out" / "golden.json").read_text())
     assert found["prompt_ids"][0] == 2
     assert len(found["prompt_ids"]) == 17
@@ -207,7 +207,7 @@ def test_golden_uses_the_stored_weights(tmp_path: Path) -> None:
     """With fp16 records the numbers are those of a model whose weights were rounded, not of the source."""
     model = tiny_opt.make_model()
     folder = open_model(tiny_opt.save_safetensors(model, tmp_path / "model"))
-    write_golden(stored(folder, tmp_path / "out", "fp16"), folder.tokenizer_json(), SilentProgress())
+    write_golden(stored(folder, tmp_path / "out", "fp16"), folder.tokenizer_json(), ["xnnpack"], SilentProgress())
     found = json.loads((tmp_path / "out" / "golden.json").read_text())
     exact = reference(model, found["prompt_ids"], 1)[1][-1].numpy()
     with torch.no_grad():

@@ -16,6 +16,7 @@ import tiny_opt
 from flashneuron.cli.package_summary import describe, render
 from flashneuron.errors import FlashneuronError, InputError
 from flashneuron.export import disk, pipeline
+from flashneuron.export.backends import report_path
 from flashneuron.export.pipeline import export_model
 from flashneuron.export.recipe import ExportRecipe
 from flashneuron.model.folder import open_model
@@ -48,6 +49,7 @@ def without_lowering(monkeypatch: pytest.MonkeyPatch) -> None:
         for name in [*layers, "head.xnnpack.pte"]:
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             (folder / name).write_bytes(name.encode())
+            report_path(folder / name).write_text('{"delegated": {}, "outside": {}}')
         return {"backend": "xnnpack", "dtype": dtype, "max_chunk": chunk, "layers": layers, "head": "head.xnnpack.pte"}
 
     monkeypatch.setattr(pipeline, "export_attention", export_attention)

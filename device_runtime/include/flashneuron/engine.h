@@ -38,6 +38,9 @@ struct EngineFacts {
   uint32_t block_bytes = 0;
   std::optional<std::string> buffered_reason;  // why reads are not direct; absent: they are
   std::vector<std::string> warnings;
+  std::string backend_why;             // why settings().backend is what it is; empty: the package has no other
+  int64_t attention_load_us = 0;       // programs of attention and head
+  int64_t attention_loaded_bytes = 0;  // of the process's RSS while they were loaded, as measured
 };
 
 struct EngineState;

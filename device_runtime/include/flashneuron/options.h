@@ -25,8 +25,10 @@ struct Options {
   std::optional<Order> order;              // absent: co-activation if the package has it, but for naive
   std::optional<double> hot;               // share of the neuron budget that is pinned, 0 to 1; absent: chosen
   KvType kv = KvType::kFp16;
-  std::string backend = "auto";
-  int threads = 0;  // 0: cores, at most 4
+  std::string backend = "auto";              // auto, xnnpack, qnn
+  std::optional<std::string> soc;            // the device's chip, for instance SM8650
+  std::optional<std::string> npu_libraries;  // folder of the NPU's libraries; absent: the NPU is not used
+  int threads = 0;                           // 0: cores, at most 4
   int io_threads = 8;
   uint32_t read_gap_bytes = 0;        // gaps between wanted bytes up to this are read across
   uint32_t max_read_bytes = 1 << 20;  // longest read of several records

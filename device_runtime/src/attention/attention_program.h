@@ -2,6 +2,7 @@
 // "Attention programs".
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <memory>
 #include <span>
@@ -20,13 +21,20 @@ class AttentionProgram {
   // Largest `tokens` of one call of layer().
   virtual uint32_t max_chunk() const = 0;
   // One layer for `tokens` tokens from `position` on. residual, ffn_out: in, [tokens, hidden]; residual_out, ffn_input:
-  // out, [tokens, hidden]; residual_out may be the same memory as residual. Keys and values are appended to `kv`. A
-  // token's bits do not depend on how the tokens are cut into calls, nor on threads. Errors: kInternal.
+  // out, [tokens, hidden]; residual_out may be the same memory as residual. Keys and values are appended to `kv`, which
+  // has cache_rows() rows at least. A token's bits do not depend on how the tokens are cut into calls, nor on threads;
+  // on an NPU they do depend on the cut, since another graph computes them. Errors: kInternal.
   virtual Status layer(uint32_t layer, uint32_t position, uint32_t tokens, const float* residual, const float* ffn_out,
                        KvCache& kv, float* residual_out, float* ffn_input) = 0;
   // Logits of one token. residual, ffn_out: [hidden]; logits: [vocab_size].
   virtual Status head(const float* residual, const float* ffn_out, std::span<float> logits) = 0;
 };
+
+// Rows that a KvCache of `context` tokens needs: static graphs read as many as they were compiled for.
+inline uint32_t cache_rows(const AttentionFacts& facts, uint32_t context) {
+  const auto found = std::lower_bound(facts.contexts.begin(), facts.contexts.end(), context);
+  return found == facts.contexts.end() ? context : *found;
+}
 
 struct AttentionEstimate {
   uint64_t attention_bytes = 0;  // packed weights and activation memory of the layers
@@ -42,5 +50,14 @@ AttentionEstimate estimate_executorch_attention(const Package& package, const At
 // kInternal, each with the file's name.
 Result<std::unique_ptr<AttentionProgram>> load_executorch_attention(const Package& package, const AttentionFacts& facts,
                                                                     int threads);
+
+// The same of an NPU's programs and of the libraries in the folder `libraries`.
+AttentionEstimate estimate_npu_attention(const Package& package, const AttentionFacts& facts,
+                                         const std::string& libraries);
+
+// The graphs of `facts` that `context` tokens need, through the libraries in the folder `libraries`. Errors: as above,
+// kUnsupported also where a library cannot be loaded.
+Result<std::unique_ptr<AttentionProgram>> load_npu_attention(const Package& package, const AttentionFacts& facts,
+                                                             uint32_t context, const std::string& libraries);
 
 }  // namespace flashneuron

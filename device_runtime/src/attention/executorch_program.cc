@@ -12,7 +12,6 @@ namespace {
 using executorch::runtime::Error;
 using executorch::runtime::EValue;
 
-constexpr char kMethod[] = "forward";
 constexpr size_t kMaxDimensions = 2;
 
 StatusCode code_of(Error error) {
@@ -72,14 +71,16 @@ Status ProgramContext::allocate() {
   return {};
 }
 
-Result<std::unique_ptr<ExecutorchProgram>> ExecutorchProgram::open(const std::string& path, const std::string& name) {
+Result<std::unique_ptr<ExecutorchProgram>> ExecutorchProgram::open(const std::string& path, const std::string& name,
+                                                                   const std::string& method) {
   auto loader = executorch::extension::FileDataLoader::from(path.c_str());
   if (!loader.ok()) return Status(StatusCode::kIo, name + ": cannot open the program; push the package again");
-  std::unique_ptr<ExecutorchProgram> opened(new ExecutorchProgram(path, name, std::move(loader.get())));
+  std::unique_ptr<ExecutorchProgram> opened(new ExecutorchProgram(path, name, method, std::move(loader.get())));
   auto program = executorch::runtime::Program::load(&opened->loader_,
                                                     executorch::runtime::Program::Verification::InternalConsistency);
-  if (!program.ok() || !program->method_meta(kMethod).ok()) {
-    return Status(StatusCode::kCorrupt, name + ": not an ExecuTorch program with a method 'forward'; export it again");
+  if (!program.ok() || !program->method_meta(method.c_str()).ok()) {
+    return Status(StatusCode::kCorrupt,
+                  name + ": not an ExecuTorch program with a method '" + method + "'; export it again");
   }
   opened->program_.emplace(std::move(program.get()));
   return opened;
@@ -87,7 +88,7 @@ Result<std::unique_ptr<ExecutorchProgram>> ExecutorchProgram::open(const std::st
 
 Status ExecutorchProgram::check_interface(std::span<const TensorView> inputs,
                                           std::span<const TensorView> outputs) const {
-  const auto meta = program_->method_meta(kMethod);
+  const auto meta = program_->method_meta(method_name_.c_str());
   bool fits = meta.ok() && meta->num_inputs() == inputs.size() && meta->num_outputs() == outputs.size();
   for (size_t i = 0; fits && i < inputs.size(); ++i) fits = is_like(meta->input_tensor_meta(i), inputs[i]);
   for (size_t i = 0; fits && i < outputs.size(); ++i) fits = is_like(meta->output_tensor_meta(i), outputs[i]);
@@ -98,7 +99,7 @@ Status ExecutorchProgram::check_interface(std::span<const TensorView> inputs,
 }
 
 Result<std::vector<uint64_t>> ExecutorchProgram::planned_bytes() const {
-  const auto meta = program_->method_meta(kMethod);
+  const auto meta = program_->method_meta(method_name_.c_str());
   if (!meta.ok()) return failed(meta.error(), "reading the method");
   std::vector<uint64_t> sizes(meta->num_memory_planned_buffers());
   for (size_t i = 0; i < sizes.size(); ++i) {
@@ -118,7 +119,7 @@ Status ExecutorchProgram::load(ProgramContext& context, std::span<const TensorVi
     return failed(Error::Internal, "setting backend options");
   }
   memory_.emplace(&method_memory_, &context.planned(), &context.scratch());
-  auto method = program_->load_method(kMethod, &*memory_, nullptr, nullptr, &options, context.kernels());
+  auto method = program_->load_method(method_name_.c_str(), &*memory_, nullptr, nullptr, &options, context.kernels());
   if (!method.ok()) return failed(method.error(), "loading");
   method_.emplace(std::move(method.get()));
   for (size_t i = 0; i < outputs.size(); ++i) {

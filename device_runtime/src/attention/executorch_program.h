@@ -1,4 +1,4 @@
-// One .pte file with one method, `forward`: opened, loaded over shared activation memory, run. What ExecuTorch's Module
+// One method of a .pte file: opened, loaded over shared activation memory, run. What ExecuTorch's Module
 // does, but all programs of a model run in one arena and write their outputs where the caller says.
 #pragma once
 
@@ -55,8 +55,9 @@ class ProgramContext {
 // kOutOfMemory, kInternal.
 class ExecutorchProgram {
  public:
-  // Reads the program without its weights. `name` is for messages.
-  static Result<std::unique_ptr<ExecutorchProgram>> open(const std::string& path, const std::string& name);
+  // Reads the program without its weights. `name` is the file's, for messages.
+  static Result<std::unique_ptr<ExecutorchProgram>> open(const std::string& path, const std::string& name,
+                                                         const std::string& method = "forward");
 
   // Refuses (kCorrupt) a program whose inputs and outputs are not these, sizes being the largest it takes.
   Status check_interface(std::span<const TensorView> inputs, std::span<const TensorView> outputs) const;
@@ -69,13 +70,18 @@ class ExecutorchProgram {
   Status run(std::span<const TensorView> inputs);
 
  private:
-  ExecutorchProgram(std::string path, std::string name, executorch::extension::FileDataLoader loader)
-      : path_(std::move(path)), name_(std::move(name)), loader_(std::move(loader)) {}
+  ExecutorchProgram(std::string path, std::string name, std::string method_name,
+                    executorch::extension::FileDataLoader loader)
+      : path_(std::move(path)),
+        name_(std::move(name)),
+        method_name_(std::move(method_name)),
+        loader_(std::move(loader)) {}
   Status failed(executorch::runtime::Error error, const std::string& doing) const;
 
   // In this order: each refers to those before it.
   std::string path_;
   std::string name_;
+  std::string method_name_;
   executorch::extension::FileDataLoader loader_;
   std::optional<executorch::runtime::Program> program_;
   executorch::extension::MallocMemoryAllocator method_memory_;

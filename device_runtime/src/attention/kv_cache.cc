@@ -1,5 +1,7 @@
 #include "attention/kv_cache.h"
 
+#include <cstring>
+
 #include "core/align.h"
 #include "kernels/kernels.h"
 
@@ -24,6 +26,7 @@ Result<KvCache> KvCache::create(uint32_t layers, uint32_t capacity, uint32_t kv_
   cache.layers_.reserve(layers);
   for (uint32_t layer = 0; layer < layers; ++layer) {
     FN_ASSIGN_OR_RETURN(AlignedBuffer buffer, AlignedBuffer::create(2 * matrix_bytes(capacity, cache.row_bytes_)));
+    std::memset(buffer.data(), 0, buffer.size());
     cache.layers_.push_back(std::move(buffer));
   }
   return cache;

@@ -13,7 +13,7 @@ namespace flashneuron {
 
 class KvCache {
  public:
-  // Error: kOutOfMemory.
+  // All zeros, so that rows that nobody wrote are numbers. Error: kOutOfMemory.
   static Result<KvCache> create(uint32_t layers, uint32_t capacity, uint32_t kv_size, KvType type);
   static uint64_t bytes(uint32_t layers, uint32_t capacity, uint32_t kv_size, KvType type);
 

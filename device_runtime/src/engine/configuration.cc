@@ -8,10 +8,12 @@
 
 #include "attention/attention_program.h"
 #include "attention/kv_cache.h"
+#include "attention/npu_libraries.h"
 #include "core/align.h"
 #include "decode/decoder.h"
 #include "decode/ffn_stage.h"
 #include "decode/read_batch.h"
+#include "engine/backend_choice.h"
 #include "engine/hot_set.h"
 #include "engine/memory_budget.h"
 #include "package/ffn_shard.h"
@@ -64,16 +66,16 @@ Status choose_variant(Configuration& chosen) {
           "--order none,coactivation"};
 }
 
+// Precondition: the context is chosen.
 Status choose_attention(Configuration& chosen) {
-  const std::vector<AttentionFacts>& programs = chosen.manifest().attention;
-  for (chosen.attention = 0; chosen.attention < programs.size(); ++chosen.attention) {
-    if (programs[chosen.attention].backend == "xnnpack") {
-      chosen.options.backend = "xnnpack";
-      return {};
-    }
-  }
-  return {StatusCode::kUnsupported,
-          "the package has no attention programs for xnnpack; export it with --backend xnnpack"};
+  const auto obstacle = [&](const AttentionFacts& facts) { return npu_obstacle(facts, chosen.options.npu_libraries); };
+  FN_ASSIGN_OR_RETURN(BackendChoice choice,
+                      choose_backend(chosen.manifest(), chosen.options, *chosen.options.context, obstacle));
+  chosen.may_fall_back = chosen.options.backend == "auto" && chosen.manifest().attention.size() > 1;
+  chosen.attention = choice.attention;
+  chosen.backend_why = std::move(choice.why);
+  chosen.options.backend = chosen.attention_facts().backend;
+  return {};
 }
 
 Status choose_predictor(Configuration& chosen) {
@@ -131,7 +133,10 @@ uint64_t variant_bytes(const Configuration& chosen) {
 FixedRoles fixed_roles(const Configuration& chosen) {
   const Manifest& manifest = chosen.manifest();
   const ModelFacts& model = manifest.model;
-  const AttentionEstimate attention = estimate_executorch_attention(chosen.package, chosen.attention_facts());
+  const AttentionFacts& programs = chosen.attention_facts();
+  const AttentionEstimate attention =
+      programs.is_npu() ? estimate_npu_attention(chosen.package, programs, *chosen.options.npu_libraries)
+                        : estimate_executorch_attention(chosen.package, programs);
   FixedRoles fixed;
   const int64_t rss = static_cast<int64_t>(round_up(static_cast<uint64_t>(read_process_memory().rss_bytes), kMiB));
   fixed.process = std::max(kProcessFloorBytes, rss + kProcessGrowthBytes) +
@@ -143,9 +148,9 @@ FixedRoles fixed_roles(const Configuration& chosen) {
       fixed.predictor += static_cast<int64_t>(chosen.package.bytes_of(layer.file));
     }
   }
-  fixed.kv = static_cast<int64_t>(
-      KvCache::bytes(model.layers, static_cast<uint32_t>(*chosen.options.context), model.kv_size(), chosen.options.kv));
-  const uint32_t chunk = chosen.attention_facts().max_chunk;
+  fixed.kv =
+      static_cast<int64_t>(KvCache::bytes(model.layers, chosen.cache_rows(), model.kv_size(), chosen.options.kv));
+  const uint32_t chunk = programs.max_chunk;
   const uint64_t biases = uint64_t{model.layers} * (model.ffn_size + model.hidden_size) * sizeof(float);
   const uint64_t scales = chosen.package.role_bytes("ffn_scales");
   const uint64_t accumulator = FfnAccumulator::buffer_bytes(model.hidden_size, manifest.ffn.dtype, chunk) +
@@ -203,7 +208,7 @@ Status place_neurons(Configuration& chosen) {
   int64_t wanted = all;
   if (chosen.options.residency == Residency::kNaive) wanted = 0;
   if (chosen.options.residency == Residency::kHybrid) {
-    const uint64_t weights = chosen.package.role_bytes("attention") + chosen.package.role_bytes("head") +
+    const uint64_t weights = static_cast<uint64_t>(fixed.attention + fixed.head) +
                              chosen.package.role_bytes("embedding") + chosen.package.role_bytes("ffn_bias") +
                              chosen.package.role_bytes("ffn_scales") + variant_bytes(chosen);
     wanted = std::max<int64_t>(0, static_cast<int64_t>(weights / 2) - fixed.attention - fixed.head);
@@ -226,12 +231,13 @@ Result<Configuration> configure(const Options& options) {
                        .budget = {},
                        .capacity_rows = {},
                        .pinned = {},
-                       .warnings = {}};
+                       .warnings = {},
+                       .backend_why = {}};
   FN_RETURN_IF_ERROR(check_package(chosen.package));
   FN_RETURN_IF_ERROR(choose_variant(chosen));
-  FN_RETURN_IF_ERROR(choose_attention(chosen));
   FN_RETURN_IF_ERROR(choose_predictor(chosen));
   FN_RETURN_IF_ERROR(choose_numbers(chosen));
+  FN_RETURN_IF_ERROR(choose_attention(chosen));
   chosen.staging_bytes = choose_staging(chosen);
   FN_RETURN_IF_ERROR(place_neurons(chosen));
   return chosen;

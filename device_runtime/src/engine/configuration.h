@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "attention/attention_program.h"
 #include "flashneuron/engine.h"
 #include "flashneuron/options.h"
 #include "flashneuron/status.h"
@@ -23,10 +24,15 @@ struct Configuration {
   std::vector<uint32_t> capacity_rows;        // per layer
   std::vector<std::vector<uint32_t>> pinned;  // per layer: the hot set, ascending; empty: none
   std::vector<std::string> warnings;
+  std::string backend_why;
+  bool may_fall_back = false;  // to the CPU, if the NPU's programs cannot be loaded
 
   const Manifest& manifest() const { return package.manifest(); }
   const FfnVariant& ffn_variant() const { return manifest().ffn.variants[variant]; }
   const AttentionFacts& attention_facts() const { return manifest().attention[attention]; }
+  uint32_t cache_rows() const {
+    return flashneuron::cache_rows(attention_facts(), static_cast<uint32_t>(*options.context));
+  }
 };
 
 // Errors: those of Engine::budget().

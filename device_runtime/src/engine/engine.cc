@@ -5,6 +5,8 @@
 
 #include "engine/engine_state.h"
 #include "engine/memory_budget.h"
+#include "telemetry/process_memory.h"
+#include "telemetry/timer.h"
 
 namespace flashneuron {
 namespace {
@@ -39,6 +41,45 @@ Result<std::vector<WholeFileReads>> open_naive(const Configuration& chosen, Stag
   return naive;
 }
 
+struct LoadedAttention {
+  std::unique_ptr<AttentionProgram> programs;
+  int64_t load_us = 0;
+  int64_t loaded_bytes = 0;
+};
+
+Result<LoadedAttention> load_chosen(const Configuration& chosen) {
+  FN_RETURN_IF_ERROR(check_budget(chosen.budget));
+  const int64_t rss_before = read_process_memory().rss_bytes;
+  const int64_t start_us = now_us();
+  LoadedAttention loaded;
+  const AttentionFacts& facts = chosen.attention_facts();
+  if (facts.is_npu()) {
+    FN_ASSIGN_OR_RETURN(loaded.programs,
+                        load_npu_attention(chosen.package, facts, static_cast<uint32_t>(*chosen.options.context),
+                                           *chosen.options.npu_libraries));
+  } else {
+    FN_ASSIGN_OR_RETURN(loaded.programs, load_executorch_attention(chosen.package, facts, chosen.options.threads));
+  }
+  loaded.load_us = now_us() - start_us;
+  loaded.loaded_bytes = read_process_memory().rss_bytes - rss_before;
+  return loaded;
+}
+
+// Where the NPU's programs turn out not to load and nobody insisted on them, the CPU's take their place in `chosen`.
+Result<LoadedAttention> load_attention(const Options& options, Configuration& chosen) {
+  Result<LoadedAttention> loaded = load_chosen(chosen);
+  if (loaded.ok() || !chosen.attention_facts().is_npu() || !chosen.may_fall_back ||
+      loaded.status().code() == StatusCode::kBudgetTooSmall) {
+    return loaded;
+  }
+  Options on_cpu = options;
+  on_cpu.backend = "xnnpack";
+  FN_ASSIGN_OR_RETURN(chosen, configure(on_cpu));
+  chosen.backend_why = loaded.status().message();
+  chosen.warnings.push_back("the NPU is not used: " + chosen.backend_why);
+  return load_chosen(chosen);
+}
+
 }  // namespace
 
 Engine::Engine(std::unique_ptr<EngineState> state) : state_(std::move(state)) {}
@@ -51,14 +92,13 @@ Result<Budget> Engine::budget(const Options& options) {
 
 Result<std::unique_ptr<Engine>> Engine::load(const Options& options) {
   FN_ASSIGN_OR_RETURN(Configuration configuration, configure(options));
-  FN_RETURN_IF_ERROR(check_budget(configuration.budget));
+  // Programs first: while they are packed they need more than they keep, and nothing else is in DRAM yet.
+  FN_ASSIGN_OR_RETURN(LoadedAttention attention, load_attention(options, configuration));
 
   auto state = std::make_unique<EngineState>(std::move(configuration));
+  state->attention = std::move(attention.programs);
   const Configuration& chosen = state->chosen;
   state->reader = make_pread_reader({.workers = chosen.options.io_threads});
-  // Programs first: while they are packed they need more than they keep, and nothing else is in DRAM yet.
-  FN_ASSIGN_OR_RETURN(state->attention,
-                      load_executorch_attention(chosen.package, chosen.attention_facts(), chosen.options.threads));
   const ReadTuning tuning{chosen.options.read_gap_bytes, chosen.options.max_read_bytes};
   state->queue.emplace(*state->reader, tuning);
   FN_ASSIGN_OR_RETURN(Staging staging, Staging::create(*state->queue, chosen.staging_bytes));
@@ -86,7 +126,10 @@ Result<std::unique_ptr<Engine>> Engine::load(const Options& options) {
                   model.eos_token_ids,
                   state->reader->block_bytes(),
                   state->reader->buffered_reason(),
-                  chosen.warnings};
+                  chosen.warnings,
+                  chosen.backend_why,
+                  attention.load_us,
+                  attention.loaded_bytes};
   return std::make_unique<Engine>(std::move(state));
 }
 
@@ -99,8 +142,8 @@ Result<std::unique_ptr<Session>> Engine::new_session() {
   const Configuration& chosen = engine.chosen;
   const ModelFacts& model = chosen.manifest().model;
   auto state = std::make_unique<SessionState>(engine);
-  FN_ASSIGN_OR_RETURN(state->kv, KvCache::create(model.layers, static_cast<uint32_t>(*chosen.options.context),
-                                                 model.kv_size(), chosen.options.kv));
+  FN_ASSIGN_OR_RETURN(state->kv,
+                      KvCache::create(model.layers, chosen.cache_rows(), model.kv_size(), chosen.options.kv));
   FfnStageOptions ffn;
   ffn.read_all = chosen.options.residency == Residency::kNaive;
   ffn.keep_misses = chosen.options.residency == Residency::kCached && engine.predictor != nullptr;

@@ -158,13 +158,39 @@ class ManifestReader {
 
   void read_attention(const JsonField& field) {
     for (const JsonField& item : field.items()) {
-      manifest_.attention.push_back({.backend = item["backend"].text(),
-                                     .dtype = item["dtype"].text(),
-                                     .max_chunk = item["max_chunk"].number32(1, kMaxSize),
-                                     .layers = layer_references(item["layers"], "attention"),
-                                     .head = reference(item["head"], "head")});
+      AttentionFacts facts;
+      facts.backend = item["backend"].text();
+      facts.dtype = item["dtype"].text();
+      facts.max_chunk = item["max_chunk"].number32(1, kMaxSize);
+      if (!item.sound()) return;
+      for (const AttentionFacts& other : manifest_.attention) {
+        if (other.backend == facts.backend) item["backend"].fail("repeats a backend");
+      }
+      if (facts.backend.starts_with("qnn-")) {
+        read_static_graphs(item, facts);
+      } else {
+        if (item.find("contexts")) item["contexts"].fail("is there, but " + facts.backend + " has no static graphs");
+        facts.layers = layer_references(item["layers"], "attention");
+      }
+      facts.head = reference(item["head"], "head");
+      manifest_.attention.push_back(std::move(facts));
     }
     if (manifest_.attention.empty()) field.fail("has no programs");
+  }
+
+  void read_static_graphs(const JsonField& item, AttentionFacts& facts) {
+    facts.sdk = item["sdk"].text();
+    facts.weight_sharing = item["weight_sharing"].flag();
+    for (const JsonField& rows : item["contexts"].items()) {
+      const uint32_t context = rows.number32(1, kMaxSize);
+      if (!facts.contexts.empty() && context <= facts.contexts.back()) rows.fail("does not ascend");
+      facts.contexts.push_back(context);
+    }
+    if (facts.contexts.empty()) item["contexts"].fail("has no number of rows");
+    for (const JsonField& file : item["layers"].items(manifest_.model.layers, "layers")) {
+      const bool same = !facts.layers.empty() && file.text() == facts.layers.back();
+      facts.layers.push_back(same ? facts.layers.back() : reference(file, "attention"));
+    }
   }
 
   void read_ffn(const JsonField& field) {

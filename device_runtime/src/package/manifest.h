@@ -41,8 +41,13 @@ struct AttentionFacts {
   std::string backend;
   std::string dtype;
   uint32_t max_chunk = 0;
-  std::vector<std::string> layers;
+  std::vector<std::string> layers;  // by layer; of an NPU neighbours may share a file
   std::string head;
+  std::vector<uint32_t> contexts;  // of an NPU: cache rows of its static graphs, ascending; else empty
+  bool weight_sharing = false;     // of an NPU: among the graphs of a layer
+  std::string sdk;                 // of an NPU: version of the SDK that compiled them
+
+  bool is_npu() const { return !contexts.empty(); }
 };
 
 // Shard files of one layer, in order of places. `bundle` for the bundled layout, `up` and `down` for split.

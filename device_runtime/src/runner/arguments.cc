@@ -1,6 +1,7 @@
 #include "runner/arguments.h"
 
 #include <algorithm>
+#include <array>
 #include <charconv>
 #include <limits>
 #include <optional>
@@ -11,9 +12,9 @@
 namespace flashneuron {
 namespace {
 
-const std::vector<std::string> kSettings = {"package",    "store",    "ram",      "residency", "predictor", "window",
-                                            "layout",     "hot",      "order",    "kv",        "backend",   "threads",
-                                            "io_threads", "read_gap", "max_read", "overlap",   "context"};
+const std::vector<std::string> kSettings = {
+    "package", "store",   "ram",        "residency", "predictor", "window",  "layout",  "hot", "order",        "kv",
+    "backend", "threads", "io_threads", "read_gap",  "max_read",  "overlap", "context", "soc", "npu_libraries"};
 const std::vector<std::string> kSampling = {"max_new_tokens", "ignore_eos", "temperature", "top_k", "top_p", "seed"};
 
 struct Verb {
@@ -158,9 +159,14 @@ Result<Options> parse_options(const Keys& keys) {
   FN_RETURN_IF_ERROR(read_name(keys, "order", kOrders, options.order));
   FN_RETURN_IF_ERROR(read_name(keys, "kv", kKvTypes, options.kv));
   if (const auto found = keys.find("backend"); found != keys.end()) {
-    if (found->second != "auto" && found->second != "xnnpack") return refuse("backend", found->second, "auto, xnnpack");
+    constexpr std::array kBackends = {"auto", "xnnpack", "qnn"};
+    if (std::find(kBackends.begin(), kBackends.end(), found->second) == kBackends.end()) {
+      return refuse("backend", found->second, "auto, xnnpack, qnn");
+    }
     options.backend = found->second;
   }
+  if (const auto found = keys.find("soc"); found != keys.end()) options.soc = found->second;
+  if (const auto found = keys.find("npu_libraries"); found != keys.end()) options.npu_libraries = found->second;
   FN_RETURN_IF_ERROR(read_number<int>(keys, "threads", 1, 256, "1 to 256", options.threads));
   FN_RETURN_IF_ERROR(read_number<int>(keys, "io_threads", 1, 256, "1 to 256", options.io_threads));
   constexpr uint32_t kLongestRead = 64u << 20;
@@ -219,6 +225,7 @@ Keys settings_of(const Options& options) {
   if (options.order) keys["order"] = name_of(kOrders, *options.order);
   keys["kv"] = name_of(kKvTypes, options.kv);
   keys["backend"] = options.backend;
+  if (options.soc) keys["soc"] = *options.soc;
   keys["threads"] = std::to_string(options.threads);
   keys["io_threads"] = std::to_string(options.io_threads);
   keys["read_gap"] = std::to_string(options.read_gap_bytes);

@@ -72,7 +72,10 @@ Json ready_event(const Engine& engine, const Keys& sampling, int64_t load_us) {
                {"load_us", load_us},
                {"direct_io", !facts.buffered_reason.has_value()},
                {"block_bytes", facts.block_bytes},
+               {"attention_load_us", facts.attention_load_us},
+               {"attention_loaded_bytes", facts.attention_loaded_bytes},
                {"warnings", facts.warnings}};
+  if (!facts.backend_why.empty()) json["backend_why"] = facts.backend_why;
   if (facts.buffered_reason) json["direct_io_why"] = *facts.buffered_reason;
   return json;
 }

@@ -9,12 +9,14 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 from pydantic import ValidationError
 
+from flashneuron.cli.attention_options import ATTENTION_OPTIONS
 from flashneuron.errors import InputError
 
 if TYPE_CHECKING:
     from flashneuron.export.recipe import ExportRecipe
 
 _F = TypeVar("_F", bound=Callable[..., Any])
+_OPTION_OF = {"layouts": "layout", "orders": "order", "backends": "backend", "max_chunk": "max-chunk"}
 _DTYPES = click.Choice(["fp32", "fp16", "bf16", "int8", "int4"])
 
 
@@ -33,13 +35,7 @@ def recipe_options(function: _F) -> _F:
     """What `make_recipe` reads, but for what only training needs."""
     options = (
         click.option("--dtype", type=_DTYPES, default="fp16", show_default=True, help="Of neurons."),
-        click.option(
-            "--attention",
-            type=click.Choice(["fp32", "fp16", "int8", "int4"]),
-            default="fp16",
-            show_default=True,
-            help="Of attention and head.",
-        ),
+        *ATTENTION_OPTIONS,
         click.option(
             "--layout", metavar="L[,L]", default="bundled", show_default=True, help="bundled, split, or both."
         ),
@@ -56,17 +52,18 @@ def recipe_options(function: _F) -> _F:
     return function
 
 
-def make_recipe(layout: str, order: str, **options: object) -> ExportRecipe:
+def make_recipe(layout: str, order: str, backend: str, contexts: str | None, **options: object) -> ExportRecipe:
     """Errors: InputError naming the option; without the packages that export needs too."""
     try:
         from flashneuron.export.recipe import ExportRecipe
     except ModuleNotFoundError as error:
         raise InputError(f"export needs {error.name}; install the extra: pip install 'flashneuron[export]'") from None
-    lists = {"layouts": tuple(dict.fromkeys(layout.split(","))), "orders": tuple(dict.fromkeys(order.split(",")))}
+    given = {"layouts": layout, "orders": order, "backends": backend, "contexts": contexts}
+    lists = {name: tuple(dict.fromkeys(text.split(","))) for name, text in given.items() if text is not None}
     try:
         return ExportRecipe.model_validate({**lists, **options})
     except ValidationError as error:
         defect = error.errors()[0]
         name = str(defect["loc"][0])
-        option = {"layouts": "layout", "orders": "order", "max_chunk": "max-chunk"}.get(name, name)
+        option = _OPTION_OF.get(name, name)
         raise InputError(f"--{option} {defect['input']}: {defect['msg'].replace('Input', 'it')}") from None

@@ -5,6 +5,7 @@ The store, below the device's root:
     objects/SHA256            a file of any package, by content
     packages/SHA256/manifest.json   a package, by its manifest's content; written last
     runtime/HASH/             a runner and its libraries, by their contents
+    runtime/qnn-HASH/         libraries of an NPU
     tmp/                      what is on its way
 
 A file is pushed to tmp/, hashed there by the runner on the device, and renamed. So whatever has its final name is
@@ -14,7 +15,7 @@ whole, an interrupted push leaves no package, and the next push sends only what 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -49,26 +50,38 @@ def push_runner(device: Device, progress: Progress, find: Callable[[str], Path] 
     """The runner for the device's ABI, from `find`, on the device; sent only if it is not there yet."""
     abi = _check(device.shell(["uname", "-m"]), "ask for the device's ABI").text.strip()
     local = find(abi)
-    hashes = {path.relative_to(local): _sha256(path) for path in sorted(local.rglob("*")) if path.is_file()}
-    identity = hashlib.sha256("".join(f"{name}\0{digest}\n" for name, digest in hashes.items()).encode()).hexdigest()
-    folder = device.root / "runtime" / identity[:16]
-    if device.shell(["test", "-d", str(folder)]).exit_code == 0:
-        return Runner(device, folder)
+    files = {path.relative_to(local).as_posix(): path for path in sorted(local.rglob("*")) if path.is_file()}
+    return Runner(device, push_folder(device, "", files, progress, "push the runner"))
 
-    total = sum((local / name).stat().st_size for name in hashes)
+
+def push_folder(
+    device: Device, kind: str, files: Mapping[str, Path], progress: Progress, title: str, runner: Runner | None = None
+) -> PurePosixPath:
+    """A folder below runtime/ with these files, by their contents; sent only if it is not there yet. `runner` hashes
+    what arrived; without it, one that is among the files.
+    """
+    hashes = {name: _sha256(path) for name, path in files.items()}
+    identity = hashlib.sha256("".join(f"{name}\0{digest}\n" for name, digest in hashes.items()).encode()).hexdigest()
+    name = "-".join(filter(None, (kind, identity[:16])))
+    folder = device.root / "runtime" / name
+    if device.shell(["test", "-d", str(folder)]).exit_code == 0:
+        return folder
+
+    total = sum(path.stat().st_size for path in files.values())
     _make_folders(device)
     _require_space(device, total)
-    arriving = device.root / "tmp" / f"runtime-{identity[:16]}"
+    arriving = device.root / "tmp" / f"runtime-{name}"
     _check(device.shell(["rm", "-rf", str(arriving)]), f"clear {arriving}")
-    with progress.step("push the runner", total, "B") as advance:
-        for name in hashes:
-            device.push(local / name, arriving / name, advance)
-    _check(device.shell(["chmod", "755", str(arriving / RUNNER)]), "make the runner executable")
-    runner = Runner(device, arriving)
-    for name, digest in hashes.items():
-        _verify(runner, arriving / name, digest)
+    with progress.step(title, total, "B") as advance:
+        for file, path in files.items():
+            device.push(path, arriving / file, advance)
+    if runner is None:
+        _check(device.shell(["chmod", "755", str(arriving / RUNNER)]), "make the runner executable")
+        runner = Runner(device, arriving)
+    for file, digest in hashes.items():
+        _verify(runner, arriving / file, digest)
     _check(device.shell(["mv", str(arriving), str(folder)]), f"rename {arriving}")
-    return Runner(device, folder)
+    return folder
 
 
 def push_package(device: Device, package_dir: Path, progress: Progress, runner: Runner | None = None) -> PushedPackage:

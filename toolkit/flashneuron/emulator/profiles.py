@@ -38,6 +38,7 @@ class Profile(BaseModel):
     flash_write_bytes_per_s: PositiveInt
     flash_write_iops: PositiveInt
     figures: Figures
+    npu: str | None = None  # what stands for the phone's NPU; None: nothing does
     properties: dict[str, str]  # what getprop says
 
 

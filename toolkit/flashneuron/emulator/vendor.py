@@ -37,6 +37,7 @@ def emulated_facts(profile: Profile, limits: list[dict[str, Any]]) -> dict[str, 
     return {
         "profile": profile.name,
         "title": profile.title,
+        "npu": profile.npu,
         "figures": profile.figures.model_dump(),
         "limits": limits,
         "not_imitated": [

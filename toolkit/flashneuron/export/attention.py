@@ -8,6 +8,7 @@ interrupted export goes on.
 from __future__ import annotations
 
 import gc
+import json
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -17,12 +18,12 @@ import torch
 from torch.export import Dim
 
 from flashneuron.errors import InputError
-from flashneuron.export.backends import XNNPACK, Backend, lower
+from flashneuron.export.backends import XNNPACK, Backend, lower, lowered, report_path
 from flashneuron.export.worker import Worker
 from flashneuron.model.blocks import AttentionBlock, Block, BlockDtype, HeadBlock
 from flashneuron.model.quantized import INT4_GROUP
 from flashneuron.model.spec import ModelSpec, Weights
-from flashneuron.package.atomic import atomic_path
+from flashneuron.package.atomic import atomic_path, atomic_write
 from flashneuron.progress import Progress
 
 _WEIGHT_BITS: dict[BlockDtype, int] = {"fp32": 32, "fp16": 16, "int8": 8, "int4": 5}  # int4: a scale of 16 bits a group
@@ -40,7 +41,7 @@ def export_attention(
     head = f"head.{backend.name}.pte"
 
     def write(worker: Worker, name: str, block: Callable[[], Block]) -> None:
-        if not (package_dir / name).exists():
+        if not lowered(package_dir / name):
             worker.run(_lower_to, package_dir / name, spec, _with_dtype(block(), dtype), max_chunk, backend)
 
     with Worker() as worker, progress.step("attention programs", spec.layers + 1, "programs") as advance:
@@ -95,8 +96,9 @@ def _with_dtype(block: Block, dtype: BlockDtype) -> Block:
 def _lower_to(path: Path, spec: ModelSpec, block: Block, max_chunk: int, backend: Backend) -> None:
     """In the worker."""
     trace = trace_head(spec, block) if isinstance(block, HeadBlock) else trace_layer(spec, block, max_chunk)
-    program = lower(trace, backend)
+    program, ops = lower(trace, backend)
     with atomic_path(path) as temporary, temporary.open("wb") as file:
         program.write_to_file(file)
+    atomic_write(report_path(path), json.dumps(ops).encode())
     del program, trace
     gc.collect()  # graphs refer to themselves: without this, several layers pile up

@@ -8,6 +8,7 @@ from pathlib import Path
 from flashneuron.errors import InputError
 from flashneuron.export.attention import program_bytes
 from flashneuron.export.ffn import PARTS, plan_ffn
+from flashneuron.export.npu_attention import npu_bytes
 from flashneuron.export.recipe import ExportRecipe
 from flashneuron.model.spec import ModelSpec
 from flashneuron.package.ffn_file import FfnGeometry
@@ -23,7 +24,8 @@ def estimate_bytes(spec: ModelSpec, recipe: ExportRecipe) -> int:
     d, ffn, size = spec.hidden_size, spec.ffn_size, element_bytes(float_dtype(recipe.dtype))
     total = _OTHER_BYTES + (spec.vocab_size + spec.position_rows) * d * size
     total += spec.layers * (bias_bytes(d, ffn) + scales_bytes(recipe.dtype, d, ffn))
-    total += program_bytes(spec, recipe.attention)
+    total += program_bytes(spec, recipe.attention) if "xnnpack" in recipe.backends else 0
+    total += npu_bytes(spec, recipe)
     for variant in plan_ffn(spec, recipe.dtype, recipe.layouts, recipe.orders).variants:
         for part in PARTS[variant.layout]:
             geometry = FfnGeometry(part, recipe.dtype, d, ffn, variant.neurons_per_shard)

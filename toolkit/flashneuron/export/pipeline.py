@@ -7,18 +7,21 @@ from __future__ import annotations
 import dataclasses
 import errno
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import flashneuron
 from flashneuron.errors import FlashneuronError, InputError
 from flashneuron.export.attention import check_attention, export_attention
+from flashneuron.export.backends import lowering_statistics
 from flashneuron.export.disk import check_free_disk
 from flashneuron.export.embedding import write_embedding
 from flashneuron.export.ffn import write_ffn
 from flashneuron.export.golden import GOLDEN, StoredModel, write_golden
+from flashneuron.export.npu_attention import export_npu_attention, npu_recipe
 from flashneuron.export.recipe import ExportRecipe, PartialPackage, refuse_existing
 from flashneuron.export.source import Model, Source, open_source
 from flashneuron.export.usage import Usage, write_usage
@@ -58,18 +61,20 @@ def export_source(source: Source, output: Path, recipe: ExportRecipe, progress: 
         model, folder = job.model, job.partial.folder
         spec, weights = model.spec, model.weights
         embedding = write_embedding(spec, weights, folder, float_dtype(recipe.dtype), progress)
+        cpu, npu = "xnnpack" in recipe.backends, npu_recipe(spec, recipe)
         chunk = min(recipe.max_chunk, spec.max_context)
-        programs = export_attention(spec, weights, folder, recipe.attention, chunk, progress)
-        attention = AttentionFacts.model_validate_json(json.dumps(programs))
+        programs = [export_attention(spec, weights, folder, recipe.attention, chunk, progress)] if cpu else []
+        if npu is not None:
+            programs.append(export_npu_attention(spec, weights, source.sequences(), folder, npu, progress))
         table = source.predictors(folder / "predictor", progress)
         usage = make_usage(job, recipe, progress)
         ffn = write_ffn(spec, weights, folder, recipe.dtype, recipe.layouts, progress, recipe.orders)
         ffn = ffn.model_copy(update={"frequency": usage.frequency or None})
         write_tokenizer(job)
         stored = StoredModel(spec, weights, folder, embedding, ffn, recipe.attention)
-        write_golden(stored, model.tokenizer_json(), progress)
-        write_statistics(job, table, usage)
-        return finish(job, embedding, attention, ffn, table, progress)
+        write_golden(stored, model.tokenizer_json(), [entry["backend"] for entry in programs], progress)
+        write_statistics(job, table, usage, programs)
+        return finish(job, embedding, programs, ffn, table, progress)
 
 
 @dataclass(frozen=True)
@@ -89,7 +94,12 @@ def prepare(source: Source, output: Path, recipe: ExportRecipe, progress: Progre
     refuse_existing(output)
     if "coactivation" in recipe.orders and recipe.predictor == "none":
         raise InputError("--order coactivation needs predictors, whose selections it goes by; use --predictor lowrank")
-    check_attention(source.model.spec, recipe.attention)
+    if "xnnpack" in recipe.backends:
+        check_attention(source.model.spec, recipe.attention)
+    npu = npu_recipe(source.model.spec, recipe)
+    if npu is not None and npu.dtype != "fp16" and not source.model.synthetic and not source.sequences():
+        what = f"--attention {npu.dtype} with --backend qnn is calibrated on text, which --predictor none does not read"
+        raise InputError(f"{what}; choose --predictor lowrank, or --attention fp16")
     partial = PartialPackage(output)
     check_free_disk(source.model.spec, recipe, partial.folder)
     if partial.begin(recipe, f"{flashneuron.__version__} {source.fingerprint()}"):
@@ -111,17 +121,20 @@ def write_tokenizer(job: Job) -> None:
     atomic_write(job.partial.folder / TOKENIZER, job.model.tokenizer_json())
 
 
-def write_statistics(job: Job, table: PredictorTable | None, usage: Usage) -> None:
+def write_statistics(
+    job: Job, table: PredictorTable | None, usage: Usage, programs: Sequence[Mapping[str, Any]]
+) -> None:
     predictor = table.model_dump(mode="json") if table else None
     order = {"layers": list(usage.run_lengths)} if usage.run_lengths else None
-    statistics = {"predictor": predictor, "order": order, **job.source.statistics()}
+    lowering = {entry["backend"]: lowering_statistics(job.partial.folder, entry) for entry in programs}
+    statistics = {"predictor": predictor, "order": order, "attention": lowering, **job.source.statistics()}
     atomic_write(job.partial.folder / STATISTICS, json.dumps(statistics, indent=1).encode())
 
 
 def finish(
     job: Job,
     embedding: EmbeddingFacts,
-    attention: AttentionFacts,
+    programs: Sequence[Mapping[str, Any]],
     ffn: FfnFacts,
     table: PredictorTable | None,
     progress: Progress,
@@ -131,7 +144,9 @@ def finish(
             for row in table.layers] if table else []  # fmt: skip
     predictors = (PredictorFacts(kind="lowrank", input="ffn_input", layers=tuple(rows)),) if rows else ()
     roles: list[tuple[str, Role]] = [(embedding.file, "embedding")]
-    roles += [(name, "attention") for name in attention.layers] + [(attention.head, "head")]
+    attention = tuple(AttentionFacts.model_validate_json(json.dumps(entry)) for entry in programs)
+    for entry in attention:
+        roles += [(name, "attention") for name in dict.fromkeys(entry.layers)] + [(entry.head, "head")]
     roles += [(name, "ffn_bias") for name in ffn.bias] + [(name, "ffn_scales") for name in ffn.scales or ()]
     roles += [(name, "ffn_frequency") for name in ffn.frequency or ()]
     roles += [(name, "ffn_places") for name in (name for variant in ffn.variants for name in variant.places or ())]
@@ -145,7 +160,7 @@ def finish(
         synthetic=job.model.synthetic,
         model=_model_facts(job.model),
         embedding=embedding,
-        attention=(attention,),
+        attention=attention,
         ffn=ffn,
         predictors=predictors,
         files=tuple(_hash_files(folder, roles, progress)),

@@ -24,6 +24,10 @@ class ExportRecipe(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     dtype: DType = "fp16"  # of FFN records; embedding and predictors follow (package/layout.py)
+    backends: Annotated[tuple[Literal["xnnpack", "qnn"], ...], Field(min_length=1)] = ("xnnpack",)
+    soc: str | None = None  # of the backend qnn
+    contexts: tuple[int, ...] | None = None  # cache rows of static graphs; None: chosen
+    weight_sharing: bool = True  # among static graphs of a layer
     attention: Literal["fp32", "fp16", "int8", "int4"] = "fp16"
     layouts: Annotated[tuple[Layout, ...], Field(min_length=1)] = ("bundled",)
     orders: Annotated[tuple[Order, ...], Field(min_length=1)] = ("none",)

@@ -79,8 +79,21 @@ class AttentionFacts(_Strict):
     backend: Annotated[str, Field(pattern=r"^[a-z0-9-]+$", max_length=64)]
     dtype: Annotated[str, Field(max_length=16)]
     max_chunk: Size
-    layers: tuple[PackagePath, ...]
+    layers: tuple[PackagePath, ...]  # by layer; neighbours may share a file
     head: PackagePath
+    contexts: tuple[Size, ...] | None = None  # of static graphs: ascending numbers of cache rows
+    weight_sharing: bool | None = None
+    sdk: Annotated[str, Field(max_length=64)] | None = None
+
+    @model_validator(mode="after")
+    def _consistent(self) -> AttentionFacts:
+        if (self.contexts is not None) != self.backend.startswith("qnn-"):
+            raise ValueError(f"contexts are {'missing' if self.contexts is None else 'there'}, with {self.backend}")
+        if self.contexts is not None and not (self.contexts and list(self.contexts) == sorted(set(self.contexts))):
+            raise ValueError(f"contexts of {self.backend} do not ascend")
+        if self.contexts is None and len(set(self.layers)) < len(self.layers):
+            raise ValueError(f"two layers of {self.backend} have the same file")
+        return self
 
 
 class FfnLayerFiles(_Strict):
@@ -170,6 +183,8 @@ class Manifest(_Strict):
         if len(files) != len(self.files):
             paths = [entry.path for entry in self.files]
             raise ValueError(f"files names {next(path for path in paths if paths.count(path) > 1)} twice")
+        if len({programs.backend for programs in self.attention}) < len(self.attention):
+            raise ValueError("two entries of attention have the same backend")
         self._check_lengths()
         used: set[str] = set()
         for path, role, size in self._references():
@@ -216,7 +231,7 @@ class Manifest(_Strict):
         rows = model.vocab_size + self.embedding.position_rows
         found.append((self.embedding.file, "embedding", rows * model.hidden_size * element_bytes(self.embedding.dtype)))
         for programs in self.attention:
-            found += [(path, "attention", None) for path in programs.layers]
+            found += [(path, "attention", None) for path in dict.fromkeys(programs.layers)]
             found.append((programs.head, "head", None))
         found += [(path, "ffn_bias", bias_bytes(model.hidden_size, model.ffn_size)) for path in self.ffn.bias]
         found += [(path, "ffn_frequency", 4 * model.ffn_size) for path in self.ffn.frequency or ()]

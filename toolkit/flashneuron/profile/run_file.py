@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from flashneuron.errors import InputError
 from flashneuron.package.atomic import atomic_write
 
-SCHEMA_MAJOR, SCHEMA_MINOR = 1, 1  # major: meaning or absence of a field; minor: a field more
+SCHEMA_MAJOR, SCHEMA_MINOR = 1, 2  # major: meaning or absence of a field; minor: a field more
 
 
 class _Record(BaseModel):
@@ -73,6 +73,13 @@ class Ready(_Record):
     direct_io_why: str | None = None
     block_bytes: int
     warnings: list[str] = []
+    backend_why: str | None = None  # why settings["backend"] was taken
+    attention_load_us: int | None = None
+    attention_loaded_bytes: int | None = None  # of RSS, while the attention programs were loaded
+
+    @property
+    def on_npu(self) -> bool:
+        return str(self.settings.get("backend", "")).startswith("qnn-")
 
 
 class Prefill(Counters):

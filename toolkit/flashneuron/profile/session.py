@@ -13,6 +13,7 @@ from pydantic import BaseModel, ValidationError
 import flashneuron
 from flashneuron.device.discover import open_device
 from flashneuron.device.info import conditions
+from flashneuron.device.npu import npu_keys
 from flashneuron.device.sync import push_package, push_runner
 from flashneuron.errors import FlashneuronError
 from flashneuron.package.manifest import MANIFEST, Package
@@ -56,7 +57,7 @@ class Session:
     package: Package
     device: str  # what --device would say
     runner: EventSource
-    place: Mapping[str, str]  # the runner's keys that say where the package lies
+    place: Mapping[str, str]  # the runner's keys that say where the package lies, and what NPU there is
     conditions: Callable[[], dict[str, Any]]  # of the device, now
     close: Callable[[], None]
     curve: FlashCurve | None = None  # of the device, if it was probed
@@ -147,12 +148,14 @@ def open_session(package: Package, device_spec: str | None, progress: Progress) 
     try:
         runner = push_runner(device, progress)
         pushed = push_package(device, package.folder, progress, runner)
-        curve = find_curve(conditions(device))
+        known = conditions(device)
+        npu = npu_keys(device, runner, package.manifest, known, progress)
+        curve = find_curve(known)
     except BaseException:
         device.close()
         raise
     place = {"package": str(pushed.folder)} | ({"store": str(pushed.store)} if pushed.store else {})
-    return Session(package, device.name, runner, place, lambda: conditions(device), device.close, curve)
+    return Session(package, device.name, runner, {**place, **npu}, lambda: conditions(device), device.close, curve)
 
 
 def _one(events: Iterator[dict[str, Any]], name: str, record: type[_R]) -> _R:

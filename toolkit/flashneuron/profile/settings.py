@@ -127,7 +127,12 @@ RUNTIME = (
     Setting("layout", "bundled|split", "Up row and down column in one record, or apart.", _choice("bundled", "split")),
     Setting("order", "none|coactivation", "Order of the neurons on flash.", _choice("none", "coactivation")),
     Setting("kv", "fp32|fp16", "Element of the KV cache.", _choice("fp32", "fp16")),
-    Setting("backend", "auto|xnnpack", "Which attention programs to use.", _choice("auto", "xnnpack")),
+    Setting(
+        "backend",
+        "auto|xnnpack|qnn",
+        "Attention on the CPU (xnnpack) or Qualcomm's NPU (qnn); auto: the NPU where package and device have it.",
+        _choice("auto", "xnnpack", "qnn"),
+    ),
     Setting("threads", "N", "Compute threads.", _whole(1, 256)),
     Setting(
         "io_threads", "N", "Threads that read from flash; default: the flash curve's best, else 8.", _whole(1, 256)

@@ -24,6 +24,8 @@ def remarks(runs: Sequence[Run]) -> list[str]:
         found += run.ready.warnings
         if not run.ready.direct_io:
             found.append(f"reads went through the page cache: {run.ready.direct_io_why or 'no direct I/O here'}")
+        if run.ready.on_npu and run.emulated:
+            found.append("attention ran on an emulated NPU: its numbers are real, its times mean nothing")
         if run.package.synthetic:
             found.append(
                 f"package {run.package.name} has synthetic weights: its speed means something, its text does not"

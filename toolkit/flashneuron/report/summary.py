@@ -67,10 +67,10 @@ def generation_json(made: Generation, text: str, conditions: dict[str, Any]) -> 
     return {
         "token_ids": made.result.token_ids,
         "text": text,
-        "stats": {"prefill": made.prefill.model_dump(), **stats, "load_us": made.ready.load_us},
+        "stats": {"prefill": made.prefill.model_dump(), **stats, **_loading(made.ready)},
         "settings": made.ready.settings,
         "budget": made.ready.budget.model_dump(),
-        "conditions": {**conditions, "direct_io": made.ready.direct_io, "warnings": made.ready.warnings},
+        "conditions": {**conditions, **_circumstances(made.ready)},
     }
 
 
@@ -82,16 +82,25 @@ def score_json(scores: Scores, perplexity: float, conditions: dict[str, Any]) ->
         "bytes_per_token": scores.result.totals.bytes_read / max(1, scores.result.decode_steps),
         "stats": scores.result.model_dump(exclude={"token_ids"}),
         "settings": scores.ready.settings,
-        "conditions": {**conditions, "direct_io": scores.ready.direct_io, "warnings": scores.ready.warnings},
+        "conditions": {**conditions, **_circumstances(scores.ready)},
     }
 
 
 def remarks(ready: Ready) -> list[str]:
     """What changes the meaning of the numbers."""
-    found = [f"warning: {text}" for text in ready.warnings]
+    found = [f"attention on {ready.settings.get('backend')}: {ready.backend_why}"] if ready.backend_why else []
+    found += [f"warning: {text}" for text in ready.warnings]
     if not ready.direct_io:
         found.append(f"warning: reads went through the page cache ({ready.direct_io_why or 'no direct I/O here'})")
     return found
+
+
+def _loading(ready: Ready) -> dict[str, int | None]:
+    return {name: getattr(ready, name) for name in ("load_us", "attention_load_us", "attention_loaded_bytes")}
+
+
+def _circumstances(ready: Ready) -> dict[str, Any]:
+    return {"direct_io": ready.direct_io, "backend_why": ready.backend_why, "warnings": ready.warnings}
 
 
 def _share(part: float, whole: float) -> str:

@@ -1,0 +1,51 @@
+"""What a compiler of fixed shapes is asked for: for each layer a graph by number of tokens and of cache rows, and the
+layers in files of consecutive ones. Pure.
+
+The FFN between two layers is the CPU's, so a graph is one layer: the shortest step that there can be. Files hold as
+many layers as keep a compiled context far below what one session of a Hexagon may hold (3.75 GB), and the compiler's
+memory within a desktop's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from flashneuron.errors import InputError
+from flashneuron.model.spec import ModelSpec
+
+CONTEXTS = (256, 1024, 2048, 4096)  # cache rows of the graphs, where the model goes that far
+FILE_BYTES = 512 << 20  # of weights in one file, if a layer is not larger
+
+
+@dataclass(frozen=True)
+class StaticGraph:
+    tokens: int
+    cached: int  # rows of the cache that it attends to
+
+    def method(self, layer: int) -> str:
+        """FORMAT.md, "Attention programs"."""
+        return f"layer_{layer:03d}_t{self.tokens}_c{self.cached}"
+
+
+def choose_contexts(asked: Sequence[int] | None, max_context: int) -> tuple[int, ...]:
+    """Ascending numbers of cache rows. Errors: InputError."""
+    if asked is None:
+        return (*(rows for rows in CONTEXTS if rows < max_context), min(max_context, CONTEXTS[-1]))
+    for rows in asked:
+        if not 2 <= rows <= max_context:
+            raise InputError(f"--contexts {rows} is not possible with this model; choose 2 to {max_context}")
+    return tuple(sorted(set(asked)))
+
+
+def graphs_of(chunk: int, contexts: Sequence[int]) -> list[StaticGraph]:
+    """Decode and prefill for each context."""
+    return [StaticGraph(tokens, rows) for rows in contexts for tokens in (1, chunk)]
+
+
+def group_layers(spec: ModelSpec, weight_bits: int, file_bytes: int = FILE_BYTES) -> list[range]:
+    """Consecutive layers by file."""
+    q, kv, d = spec.heads * spec.head_size, spec.kv_heads * spec.head_size, spec.hidden_size
+    layer_bytes = d * (2 * q + 2 * kv) * weight_bits // 8
+    count = max(1, file_bytes // layer_bytes)
+    return [range(start, min(start + count, spec.layers)) for start in range(0, spec.layers, count)]
