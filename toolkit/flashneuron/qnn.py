@@ -4,6 +4,7 @@ downloaded: they come with the extra `flashneuron[qnn]` (x86-64: compiler and He
 
 from __future__ import annotations
 
+import ctypes
 import importlib.metadata
 import importlib.util
 import os
@@ -55,7 +56,7 @@ def device_libraries(sdk: QnnSdk, abi: str, soc: str) -> dict[str, Path]:
     if abi == "x86_64":
         found = [sdk.host_libraries / name for name in ("libQnnHtp.so", "libQnnSystem.so")]
         found += sorted((sdk.host_libraries.parent / "onnxruntime_qnn.libs").glob("*.so*"))  # what those two need
-        return {path.name: path for path in found}
+        return {**{path.name: path for path in found}, "libatomic.so.1": _system_library("libatomic.so.1")}
     if sdk.root is None:
         raise InputError(f"{sdk.source} has no libraries for {abi}; set {SDK_ROOT} to a QNN SDK")
     version = SOCS[check_soc(soc)]
@@ -73,6 +74,16 @@ def check_soc(name: str) -> str:
     if name.upper() not in SOCS:
         raise InputError(f"--soc {name} is not known; choose one of {', '.join(sorted(SOCS))}")
     return name.upper()
+
+
+def _system_library(name: str) -> Path:
+    """A library of this machine that phones, emulated ones too, do not have."""
+    try:
+        ctypes.CDLL(name)
+    except OSError:
+        raise InputError(f"QNN's libraries need {name}: apt-get install {name.partition('.')[0]}1") from None
+    maps = Path("/proc/self/maps").read_text().splitlines()
+    return Path(next(line.split()[-1] for line in maps if Path(line.split()[-1]).name.startswith(name)))
 
 
 def _from_root(root: Path) -> QnnSdk:
