@@ -16,14 +16,15 @@ from flashneuron.errors import InputError
 
 SDK_ROOT = "QNN_SDK_ROOT"
 PACKAGE = "onnxruntime-qnn"
-# Version of Hexagon by chip, as ExecuTorch 1.5.1 knows them.
+# Version of Hexagon by chip, as ExecuTorch knows them.
 SOCS = {
     "SA8295": 68, "SM8350": 68, "QCM6490": 68, "SM8450": 69, "SM8475": 69, "SXR2230P": 69,
     "SM8550": 73, "SA8255": 73, "SC8380XP": 73, "SSG2115P": 73, "SSG2125P": 73, "SXR1230P": 73, "QCS9100": 73,
     "SM8650": 75, "SM8750": 79, "SXR2330P": 79,
     "SM8850": 81, "SM8845": 81, "SA8797": 81, "SAR2230P": 81, "SW6100": 81,
 }  # fmt: skip
-# What was tried with ExecuTorch 1.5.1: version of the Python package → of the SDK inside, and does it initialise?
+EXECUTORCH = "1.5.1"
+# What was tried with it: version of the Python package → of the SDK inside, and does it initialise?
 PACKAGES = {"2.5.0": ("2.49.40", True), "2.3.0": ("", False), "2.7.0": ("", False)}
 _HOST_FOLDER = "lib/x86_64-linux-clang"
 
@@ -46,7 +47,7 @@ def find_qnn() -> QnnSdk:
     found = importlib.metadata.version(PACKAGE)
     version, works = PACKAGES.get(found, ("", True))
     if not works:
-        raise InputError(f"{PACKAGE} {found} does not work with ExecuTorch 1.5.1; pip install {PACKAGE}==2.5.0")
+        raise InputError(f"{PACKAGE} {found} does not work with ExecuTorch {EXECUTORCH}; pip install {PACKAGE}==2.5.0")
     folder = Path(spec.submodule_search_locations[0])
     return QnnSdk(version or f"of {PACKAGE} {found}", f"{PACKAGE} {found}", _checked(folder), None)
 

@@ -25,6 +25,7 @@ COMMANDS = {
     "profile": "profile",
     "report": "report",
     "runtime": "runtime",
+    "doctor": "doctor",
 }
 
 

@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 import numpy as np
 from pydantic import BaseModel, ValidationError
 
+from flashneuron.cli.lowering_summary import LoweringTable, render_lowering
 from flashneuron.errors import PackageError
 from flashneuron.package.ffn_file import Part
 from flashneuron.package.manifest import Package
@@ -23,6 +24,7 @@ _T = TypeVar("_T", bound=BaseModel)
 def describe(package: Package) -> dict[str, Any]:
     manifest = package.manifest
     table, order = _predictor_table(package), _order_table(package)
+    lowering = _statistics(package, "attention", LoweringTable, "a table of operators", optional=True)
     sizes = package.role_bytes()
     variants = [
         {
@@ -44,7 +46,7 @@ def describe(package: Package) -> dict[str, Any]:
         "bytes": sum(sizes.values()),
         "bytes_by_role": sizes,
         "attention": [
-            {"backend": programs.backend, "dtype": programs.dtype, "max_chunk": programs.max_chunk}
+            programs.model_dump(mode="json", exclude_none=True, exclude={"layers", "head"})
             for programs in manifest.attention
         ],
         "ffn": {
@@ -53,6 +55,7 @@ def describe(package: Package) -> dict[str, Any]:
             "frequency": _frequency(package),
             "order": order.model_dump(mode="json") if order else None,
         },
+        "lowering": lowering.model_dump(mode="json", exclude_none=True) if lowering else {},
         "predictor": table.model_dump(mode="json") if table else None,
     }
 
@@ -64,7 +67,7 @@ def render(data: dict[str, Any]) -> str:
         ("name", data["name"] + (" (synthetic: random weights)" if data["synthetic"] else "")),
         ("model", f"{model['family']}, {model['activation']}, {shape}"),
         ("vocabulary, context", f"{model['vocab_size']}, {model['max_context']}"),
-        *[("attention", f"{a['backend']} {a['dtype']}, chunks of up to {a['max_chunk']}") for a in data["attention"]],
+        *[("attention", _attention_text(found)) for found in data["attention"]],
         *[
             ("neurons", f"{v['layout']} {ffn['dtype']}, {v['record_bytes']} bytes a record, order {v['order']}")
             for v in ffn["variants"]
@@ -77,7 +80,15 @@ def render(data: dict[str, Any]) -> str:
     sizes = [(role, format_bytes(size), f"{size / data['bytes']:.1%}") for role, size in data["bytes_by_role"].items()]
     sizes.append(("total", format_bytes(data["bytes"]), ""))
     parts = ["\n".join(f"{name:<{width}}  {value}" for name, value in facts), text_table(("role", "size", ""), sizes)]
-    return "\n\n".join([*parts, render_predictors(data["predictor"])])
+    return "\n\n".join([*parts, *render_lowering(data["lowering"]), render_predictors(data["predictor"])])
+
+
+def _attention_text(facts: dict[str, Any]) -> str:
+    text = f"{facts['backend']} {facts['dtype']}, chunks of up to {facts['max_chunk']}"
+    if facts.get("contexts"):
+        sharing = "shared" if facts["weight_sharing"] else "apart"
+        text += f", contexts {', '.join(map(str, facts['contexts']))}, weights {sharing}, QNN SDK {facts['sdk']}"
+    return text
 
 
 def render_predictors(table: dict[str, Any] | None) -> str:

@@ -38,7 +38,7 @@ def start_phone(
     profile = load_profile(profile) if isinstance(profile, str) else profile
     name = _free_name(name or profile.name, exact=name is not None)
     with _listen(port) as listener:
-        _require_machine()
+        require_machine()
         root = phone_root(progress)
         folder = emulator_folder() / "phones" / name
         (folder / "data/local/tmp").mkdir(parents=True, exist_ok=True)
@@ -110,7 +110,7 @@ def _listen(port: int | None) -> socket.socket:
     raise DeviceError(f"no port from {_FIRST_PORT} to {_ADB_SERVERS_OWN.start - 1} is free; name one with --port")
 
 
-def _require_machine() -> None:
+def require_machine() -> None:
     if sys.platform != "linux":
         raise EmulatorUnavailable("it needs Linux")
     if os.geteuid() != 0:

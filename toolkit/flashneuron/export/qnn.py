@@ -40,6 +40,7 @@ from flashneuron.package.atomic import atomic_path, atomic_write
 
 CHECKS = 4  # positions that a layer's error is the largest of
 _QUANTIZED = {"int8": "use_16a8w", "int4": "use_16a4w"}
+_PRODUCTS = {"aten.linear", "aten.matmul", "aten.bmm", "aten.mm", "aten.addmm", "aten.convolution"}
 _OUTPUTS = ("residual", "ffn_input", "k", "v")
 
 Inputs = tuple[Tensor, ...]
@@ -112,6 +113,8 @@ def _compile(target: HtpTarget, methods: Mapping[str, _Method], share: bool) -> 
     for name in methods:
         there, here = ops_by_place(edge.exported_program(name))
         inside, outside = inside | there, outside | here
+    if left := _PRODUCTS & outside.keys():
+        raise FlashneuronError(f"it leaves {', '.join(sorted(left))} to the CPU")
     planning = MemoryPlanningPass(alloc_graph_input=False, alloc_graph_output=False)
     program = edge.to_executorch(ExecutorchBackendConfig(memory_planning_pass=planning))
     return program, {"delegated": dict(inside), "outside": dict(outside)}

@@ -31,7 +31,7 @@ class StaticGraph:
 def choose_contexts(asked: Sequence[int] | None, max_context: int) -> tuple[int, ...]:
     """Ascending numbers of cache rows. Errors: InputError."""
     if asked is None:
-        return (*(rows for rows in CONTEXTS if rows < max_context), min(max_context, CONTEXTS[-1]))
+        return tuple(sorted({min(rows, max_context) for rows in CONTEXTS}))
     for rows in asked:
         if not 2 <= rows <= max_context:
             raise InputError(f"--contexts {rows} is not possible with this model; choose 2 to {max_context}")

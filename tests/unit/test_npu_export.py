@@ -1,0 +1,76 @@
+"""What is asked of an NPU's compiler, and what is refused before. The compiler itself: tests/emulator/test_npu.py."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from test_standard_attention import SPEC
+
+from flashneuron.errors import InputError
+from flashneuron.export.calibration import LayerInputs
+from flashneuron.export.npu_attention import npu_recipe
+from flashneuron.export.recipe import ExportRecipe
+from flashneuron.export.static_graphs import StaticGraph, choose_contexts, graphs_of, group_layers
+from flashneuron.model.standard_attention import MASKED
+
+
+def test_contexts_reach_as_far_as_the_model() -> None:
+    assert choose_contexts(None, 200) == (200,)
+    assert choose_contexts(None, 512) == (256, 512)
+    assert choose_contexts(None, 2048) == (256, 1024, 2048)
+    assert choose_contexts(None, 100_000) == (256, 1024, 2048, 4096)
+    assert choose_contexts([512, 64, 64], 512) == (64, 512)
+    with pytest.raises(InputError, match="--contexts 513 is not possible"):
+        choose_contexts([513], 512)
+
+
+def test_each_context_has_decode_and_prefill() -> None:
+    names = [graph.method(7) for graph in graphs_of(32, (256, 1024))]
+    assert names == ["layer_007_t1_c256", "layer_007_t32_c256", "layer_007_t1_c1024", "layer_007_t32_c1024"]
+
+
+@given(layers=st.integers(1, 80), bits=st.sampled_from([4, 8, 16]), file_bytes=st.integers(1, 1 << 30))
+def test_files_hold_neighbours_up_to_their_size(layers: int, bits: int, file_bytes: int) -> None:
+    spec = replace(SPEC, layers=layers)
+    groups = group_layers(spec, bits, file_bytes)
+    assert [layer for group in groups for layer in group] == list(range(layers))
+    layer_bytes = 4 * spec.hidden_size**2 * bits // 8
+    assert all(len(group) == 1 or len(group) * layer_bytes <= file_bytes for group in groups)
+
+
+def test_samples_are_what_the_runtime_would_give() -> None:
+    seen = LayerInputs(*(torch.arange(12.0)[:, None] + torch.zeros(12, width) for width in (8, 8, 4, 4)))
+    residual, _, keys, _, mask = seen.at(StaticGraph(tokens=3, cached=6), position=5)
+    assert residual[:, 0].tolist() == [5, 6, 7]
+    assert keys[:, 0].tolist() == [0, 1, 2, 3, 4, 0]
+    assert keys.dtype == torch.float16
+    assert mask[1].tolist() == [0] * 5 + [MASKED] + [0, 0, MASKED]
+    positions = seen.positions(StaticGraph(tokens=3, cached=6), 4)
+    assert positions[0] == 0
+    assert positions[-1] == 6, "no further than the cache reaches"
+    assert seen.positions(StaticGraph(tokens=12, cached=6), 4) == [0]
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"soc": None}, "needs the phone's chip: --soc"),
+        ({"soc": "SM1"}, "--soc SM1 is not known"),
+        ({"attention": "fp32"}, "--attention fp32 is not possible"),
+        ({"contexts": (65,)}, "--contexts 65"),
+        ({"backends": ("xnnpack",)}, "--soc is for the backend qnn"),
+    ],
+)
+def test_refusals(changes: dict[str, Any], message: str) -> None:
+    recipe = ExportRecipe(**({"backends": ("qnn",), "soc": "SM8650"} | changes))
+    with pytest.raises(InputError, match=message):
+        npu_recipe(SPEC, recipe)
+
+
+def test_nothing_is_asked_of_an_npu_without_a_word() -> None:
+    assert npu_recipe(SPEC, ExportRecipe()) is None
