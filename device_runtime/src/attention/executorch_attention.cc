@@ -8,6 +8,7 @@
 #include "attention/attention_program.h"
 #include "attention/executorch_process.h"
 #include "attention/executorch_program.h"
+#include "package/file_io.h"
 
 namespace flashneuron {
 namespace {
@@ -85,8 +86,14 @@ Status ExecutorchAttention::load(const Package& package, const AttentionFacts& f
   FN_ASSIGN_OR_RETURN(head_, open(facts.head, {hidden, hidden}, head_outputs));
 
   FN_RETURN_IF_ERROR(context_.allocate());
-  FN_RETURN_IF_ERROR(head_->load(context_, head_outputs));  // the largest first: loading needs its weights twice
-  for (const auto& program : layers_) FN_RETURN_IF_ERROR(program->load(context_, layer_outputs));
+  auto load = [&](ExecutorchProgram& program, const std::string& name,
+                  const std::vector<TensorView>& outputs) -> Status {
+    FN_RETURN_IF_ERROR(program.load(context_, outputs));
+    drop_pages(package.path_of(name));  // the delegate has its own copy of the weights
+    return {};
+  };
+  FN_RETURN_IF_ERROR(load(*head_, facts.head, head_outputs));  // the largest first: loading needs its weights twice
+  for (size_t i = 0; i < layers_.size(); ++i) FN_RETURN_IF_ERROR(load(*layers_[i], facts.layers[i], layer_outputs));
   return {};
 }
 

@@ -1,10 +1,12 @@
 #include "attention/executorch_program.h"
 
+#include <executorch/extension/data_loader/buffer_data_loader.h>
+#include <executorch/extension/data_loader/file_data_loader.h>
+
 #include <algorithm>
 #include <array>
 
 #include "attention/attention_op.h"
-#include "package/file_io.h"
 
 namespace flashneuron {
 namespace {
@@ -71,19 +73,34 @@ Status ProgramContext::allocate() {
   return {};
 }
 
-Result<std::unique_ptr<ExecutorchProgram>> ExecutorchProgram::open(const std::string& path, const std::string& name,
-                                                                   const std::string& method) {
-  auto loader = executorch::extension::FileDataLoader::from(path.c_str());
+Result<std::unique_ptr<ExecutorchProgram>> ExecutorchProgram::open(const std::string& path, const std::string& name) {
+  using executorch::extension::FileDataLoader;
+  auto loader = FileDataLoader::from(path.c_str());
   if (!loader.ok()) return Status(StatusCode::kIo, name + ": cannot open the program; push the package again");
-  std::unique_ptr<ExecutorchProgram> opened(new ExecutorchProgram(path, name, method, std::move(loader.get())));
-  auto program = executorch::runtime::Program::load(&opened->loader_,
-                                                    executorch::runtime::Program::Verification::InternalConsistency);
-  if (!program.ok() || !program->method_meta(method.c_str()).ok()) {
-    return Status(StatusCode::kCorrupt,
-                  name + ": not an ExecuTorch program with a method '" + method + "'; export it again");
-  }
-  opened->program_.emplace(std::move(program.get()));
+  auto owned = std::make_unique<FileDataLoader>(std::move(loader.get()));
+  std::unique_ptr<ExecutorchProgram> opened(new ExecutorchProgram(nullptr, std::move(owned), name, "forward"));
+  FN_RETURN_IF_ERROR(opened->open_program());
   return opened;
+}
+
+Result<std::unique_ptr<ExecutorchProgram>> ExecutorchProgram::open(std::shared_ptr<const MappedFile> file,
+                                                                   const std::string& name, const std::string& method) {
+  const auto bytes = file->bytes();
+  auto loader = std::make_unique<executorch::extension::BufferDataLoader>(bytes.data(), bytes.size());
+  std::unique_ptr<ExecutorchProgram> opened(new ExecutorchProgram(std::move(file), std::move(loader), name, method));
+  FN_RETURN_IF_ERROR(opened->open_program());
+  return opened;
+}
+
+Status ExecutorchProgram::open_program() {
+  using executorch::runtime::Program;
+  auto program = Program::load(loader_.get(), Program::Verification::InternalConsistency);
+  if (!program.ok() || !program->method_meta(method_name_.c_str()).ok()) {
+    return {StatusCode::kCorrupt,
+            name_ + ": not an ExecuTorch program with a method '" + method_name_ + "'; export it again"};
+  }
+  program_.emplace(std::move(program.get()));
+  return {};
 }
 
 Status ExecutorchProgram::check_interface(std::span<const TensorView> inputs,
@@ -126,7 +143,6 @@ Status ExecutorchProgram::load(ProgramContext& context, std::span<const TensorVi
     const Error error = method_->set_output_data_ptr(outputs[i].data, bytes_of(outputs[i]), i);
     if (error != Error::Ok) return failed(error, "binding output " + std::to_string(i));
   }
-  drop_pages(path_);  // the delegate has its own copy of the weights
   return {};
 }
 

@@ -2,8 +2,8 @@
 // does, but all programs of a model run in one arena and write their outputs where the caller says.
 #pragma once
 
-#include <executorch/extension/data_loader/file_data_loader.h>
 #include <executorch/extension/memory_allocator/malloc_memory_allocator.h>
+#include <executorch/runtime/core/data_loader.h>
 #include <executorch/runtime/executor/program.h>
 
 #include <cstdint>
@@ -15,6 +15,7 @@
 
 #include "core/aligned_buffer.h"
 #include "flashneuron/status.h"
+#include "package/mapped_file.h"
 
 namespace flashneuron {
 
@@ -56,8 +57,10 @@ class ProgramContext {
 class ExecutorchProgram {
  public:
   // Reads the program without its weights. `name` is the file's, for messages.
-  static Result<std::unique_ptr<ExecutorchProgram>> open(const std::string& path, const std::string& name,
-                                                         const std::string& method = "forward");
+  static Result<std::unique_ptr<ExecutorchProgram>> open(const std::string& path, const std::string& name);
+  // One method of a file of many, which they all share: a backend that keeps its data has them once.
+  static Result<std::unique_ptr<ExecutorchProgram>> open(std::shared_ptr<const MappedFile> file,
+                                                         const std::string& name, const std::string& method);
 
   // Refuses (kCorrupt) a program whose inputs and outputs are not these, sizes being the largest it takes.
   Status check_interface(std::span<const TensorView> inputs, std::span<const TensorView> outputs) const;
@@ -70,19 +73,20 @@ class ExecutorchProgram {
   Status run(std::span<const TensorView> inputs);
 
  private:
-  ExecutorchProgram(std::string path, std::string name, std::string method_name,
-                    executorch::extension::FileDataLoader loader)
-      : path_(std::move(path)),
+  ExecutorchProgram(std::shared_ptr<const MappedFile> file, std::unique_ptr<executorch::runtime::DataLoader> loader,
+                    std::string name, std::string method_name)
+      : file_(std::move(file)),
+        loader_(std::move(loader)),
         name_(std::move(name)),
-        method_name_(std::move(method_name)),
-        loader_(std::move(loader)) {}
+        method_name_(std::move(method_name)) {}
+  Status open_program();
   Status failed(executorch::runtime::Error error, const std::string& doing) const;
 
   // In this order: each refers to those before it.
-  std::string path_;
+  std::shared_ptr<const MappedFile> file_;  // null: the loader reads
+  std::unique_ptr<executorch::runtime::DataLoader> loader_;
   std::string name_;
   std::string method_name_;
-  executorch::extension::FileDataLoader loader_;
   std::optional<executorch::runtime::Program> program_;
   executorch::extension::MallocMemoryAllocator method_memory_;
   std::optional<executorch::runtime::MemoryManager> memory_;

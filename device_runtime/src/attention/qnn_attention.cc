@@ -11,6 +11,7 @@
 #include "attention/executorch_program.h"
 #include "attention/npu_attention.h"
 #include "attention/npu_libraries.h"
+#include "package/mapped_file.h"
 
 namespace flashneuron {
 namespace {
@@ -79,10 +80,16 @@ std::vector<TensorView> QnnGraphs::outputs(uint32_t tokens) {
           view(ScalarType::Float, tokens, model_.kv_size(), v_.data())};
 }
 
+// Each method is given the whole file's context, though only the first to be loaded reads it: so files are mapped, and
+// leave memory when the backend has its copy.
 Status QnnGraphs::load(const Package& package, const AttentionFacts& facts, uint32_t context) {
+  std::map<std::string, std::shared_ptr<const MappedFile>> files;
   auto open = [&](const std::string& name, const std::string& method, const std::vector<TensorView>& in,
                   const std::vector<TensorView>& out) -> Result<std::unique_ptr<ExecutorchProgram>> {
-    FN_ASSIGN_OR_RETURN(auto program, ExecutorchProgram::open(package.path_of(name), name, method));
+    if (!files.contains(name)) {
+      FN_ASSIGN_OR_RETURN(files[name], MappedFile::open(package.path_of(name)));
+    }
+    FN_ASSIGN_OR_RETURN(auto program, ExecutorchProgram::open(files[name], name, method));
     FN_RETURN_IF_ERROR(program->check_interface(in, out));
     FN_ASSIGN_OR_RETURN(const auto planned_bytes, program->planned_bytes());
     context_.reserve(planned_bytes);
@@ -102,8 +109,15 @@ Status QnnGraphs::load(const Package& package, const AttentionFacts& facts, uint
     }
   }
   FN_RETURN_IF_ERROR(context_.allocate());
-  FN_RETURN_IF_ERROR(head_->load(context_, head_out));
-  for (const auto& [key, graph] : graphs_) FN_RETURN_IF_ERROR(graph->load(context_, outputs(key.tokens)));
+  auto load = [&](ExecutorchProgram& program, const std::string& name, const std::vector<TensorView>& out) -> Status {
+    FN_RETURN_IF_ERROR(program.load(context_, out));
+    files[name]->drop_pages();
+    return {};
+  };
+  FN_RETURN_IF_ERROR(load(*head_, facts.head, head_out));
+  for (const auto& [key, graph] : graphs_) {
+    FN_RETURN_IF_ERROR(load(*graph, facts.layers[key.layer], outputs(key.tokens)));
+  }
   return {};
 }
 
