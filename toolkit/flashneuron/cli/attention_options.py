@@ -22,6 +22,7 @@ ATTENTION_OPTIONS = (
         show_default=True,
         help="Store a layer's weights once for all graphs of the NPU; Qualcomm's emulator needs them apart.",
     ),
+    click.option("--onnx", is_flag=True, help="Also write attention, head and predictors as ONNX, to PKG.onnx/."),
     click.option(
         "--attention",
         type=click.Choice(["fp32", "fp16", "int8", "int4"]),

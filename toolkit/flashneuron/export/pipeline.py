@@ -22,6 +22,7 @@ from flashneuron.export.embedding import write_embedding
 from flashneuron.export.ffn import write_ffn
 from flashneuron.export.golden import GOLDEN, StoredModel, write_golden
 from flashneuron.export.npu_attention import export_npu_attention, npu_recipe
+from flashneuron.export.onnx import check_onnx, export_onnx, onnx_folder
 from flashneuron.export.recipe import ExportRecipe, PartialPackage, refuse_existing
 from flashneuron.export.source import Model, Source, open_source
 from flashneuron.export.usage import Usage, write_usage
@@ -42,7 +43,7 @@ from flashneuron.package.schema import (
 from flashneuron.predictor.settings import PredictorTable
 from flashneuron.progress import Progress
 
-TOKENIZER, STATISTICS = "tokenizer.json", "statistics.json"
+TOKENIZER, STATISTICS, ONNX_PART = "tokenizer.json", "statistics.json", "onnx"
 
 
 def export_model(model_path: Path, output: Path, recipe: ExportRecipe, progress: Progress) -> Package:
@@ -67,6 +68,9 @@ def export_source(source: Source, output: Path, recipe: ExportRecipe, progress: 
         if npu is not None:
             programs.append(export_npu_attention(spec, weights, source.sequences(), folder, npu, progress))
         table = source.predictors(folder / "predictor", progress)
+        if recipe.onnx:
+            predictors = sorted((folder / "predictor").glob("*.pred"))
+            export_onnx(spec, weights, source.sequences(), predictors, recipe.attention, folder / ONNX_PART, progress)
         usage = make_usage(job, recipe, progress)
         ffn = write_ffn(spec, weights, folder, recipe.dtype, recipe.layouts, progress, recipe.orders)
         ffn = ffn.model_copy(update={"frequency": usage.frequency or None})
@@ -92,6 +96,8 @@ class Job:
 def prepare(source: Source, output: Path, recipe: ExportRecipe, progress: Progress) -> Job:
     """What the source has not refused is refused here, before the partial folder is touched."""
     refuse_existing(output)
+    if recipe.onnx:
+        check_onnx(output)
     if "coactivation" in recipe.orders and recipe.predictor == "none":
         raise InputError("--order coactivation needs predictors, whose selections it goes by; use --predictor lowrank")
     if "xnnpack" in recipe.backends:
@@ -166,6 +172,8 @@ def finish(
         files=tuple(_hash_files(folder, roles, progress)),
     )
     write_manifest(folder, manifest)
+    if (folder / ONNX_PART).is_dir():
+        (folder / ONNX_PART).rename(onnx_folder(job.partial.output))
     job.partial.finish({MANIFEST, *(name for name, _ in roles)})
     return Package.open(job.partial.output)
 
