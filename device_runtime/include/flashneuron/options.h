@@ -25,7 +25,7 @@ struct Options {
   std::optional<Order> order;              // absent: co-activation if the package has it, but for naive
   std::optional<double> hot;               // share of the neuron budget that is pinned, 0 to 1; absent: chosen
   KvType kv = KvType::kFp16;
-  std::string backend = "auto";              // auto, xnnpack, qnn
+  std::string backend = "auto";              // auto, xnnpack, qnn, or one of qnn by name: qnn-sm8650
   std::optional<std::string> soc;            // the device's chip, for instance SM8650
   std::optional<std::string> npu_libraries;  // folder of the NPU's libraries; absent: the NPU is not used
   int threads = 0;                           // 0: cores, at most 4

@@ -44,6 +44,9 @@ std::optional<std::string> npu_refusal(const Manifest& manifest, const Options& 
            *options.soc;
   }
   const AttentionFacts& facts = manifest.attention[*index];
+  if (options.backend.starts_with(kQnn) && options.backend != facts.backend) {
+    return "this device is " + *options.soc + "; use backend=qnn";
+  }
   if (options.kv != KvType::kFp16) return "the NPU's programs need kv=fp16";
   if (context > facts.contexts.back()) {
     return "the NPU's programs hold a context of " + std::to_string(facts.contexts.back()) + " tokens, " +
@@ -58,7 +61,7 @@ std::optional<std::string> npu_refusal(const Manifest& manifest, const Options& 
 Result<BackendChoice> choose_backend(const Manifest& manifest, const Options& options, int64_t context,
                                      const NpuObstacle& obstacle) {
   const auto cpu = find(manifest, "xnnpack");
-  if (cpu && manifest.attention.size() == 1 && options.backend != "qnn") return BackendChoice{*cpu, {}};
+  if (cpu && manifest.attention.size() == 1 && !options.backend.starts_with("qnn")) return BackendChoice{*cpu, {}};
   if (options.backend == "xnnpack") {
     if (cpu) return BackendChoice{*cpu, "asked for"};
     return Status(StatusCode::kUnsupported,
@@ -67,8 +70,9 @@ Result<BackendChoice> choose_backend(const Manifest& manifest, const Options& op
   }
   size_t npu = 0;
   const std::optional<std::string> refusal = npu_refusal(manifest, options, context, obstacle, npu);
-  if (!refusal) return BackendChoice{npu, options.backend == "auto" ? "the device has this NPU" : "asked for"};
-  if (options.backend == "auto" && cpu) return BackendChoice{*cpu, *refusal};
+  const bool any = options.backend == "auto";
+  if (!refusal) return BackendChoice{npu, any ? "the device has this NPU" : "asked for", any && cpu};
+  if (any && cpu) return BackendChoice{*cpu, *refusal};
   return Status(StatusCode::kUnsupported, "backend=" + options.backend + " is not possible: " + *refusal);
 }
 

@@ -71,7 +71,7 @@ Status choose_attention(Configuration& chosen) {
   const auto obstacle = [&](const AttentionFacts& facts) { return npu_obstacle(facts, chosen.options.npu_libraries); };
   FN_ASSIGN_OR_RETURN(BackendChoice choice,
                       choose_backend(chosen.manifest(), chosen.options, *chosen.options.context, obstacle));
-  chosen.may_fall_back = chosen.options.backend == "auto" && chosen.manifest().attention.size() > 1;
+  chosen.may_fall_back = choice.may_fall_back;
   chosen.attention = choice.attention;
   chosen.backend_why = std::move(choice.why);
   chosen.options.backend = chosen.attention_facts().backend;

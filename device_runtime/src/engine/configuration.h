@@ -25,7 +25,7 @@ struct Configuration {
   std::vector<std::vector<uint32_t>> pinned;  // per layer: the hot set, ascending; empty: none
   std::vector<std::string> warnings;
   std::string backend_why;
-  bool may_fall_back = false;  // to the CPU, if the NPU's programs cannot be loaded
+  bool may_fall_back = false;  // BackendChoice's
 
   const Manifest& manifest() const { return package.manifest(); }
   const FfnVariant& ffn_variant() const { return manifest().ffn.variants[variant]; }

@@ -160,8 +160,9 @@ Result<Options> parse_options(const Keys& keys) {
   FN_RETURN_IF_ERROR(read_name(keys, "kv", kKvTypes, options.kv));
   if (const auto found = keys.find("backend"); found != keys.end()) {
     constexpr std::array kBackends = {"auto", "xnnpack", "qnn"};
-    if (std::find(kBackends.begin(), kBackends.end(), found->second) == kBackends.end()) {
-      return refuse("backend", found->second, "auto, xnnpack, qnn");
+    if (std::find(kBackends.begin(), kBackends.end(), found->second) == kBackends.end() &&
+        !found->second.starts_with("qnn-")) {
+      return refuse("backend", found->second, "auto, xnnpack, qnn, qnn-CHIP");
     }
     options.backend = found->second;
   }

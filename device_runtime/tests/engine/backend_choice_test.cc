@@ -51,12 +51,13 @@ void expect_reason(const Manifest& manifest, const Options& options, int64_t con
 
 TEST(BackendChoice, TakesTheNpuWhereNothingSpeaksAgainstIt) {
   const Manifest manifest = with({cpu(), npu("qnn-sm8750"), npu()});
-  for (const char* backend : {"auto", "qnn"}) {
+  for (const char* backend : {"auto", "qnn", "qnn-sm8650"}) {
     for (const char* soc : {"SM8650", "sm8650"}) {
       const auto chosen = choose_backend(manifest, asking(backend, soc), 1024, kNone);
       ASSERT_TRUE(chosen.ok());
       EXPECT_EQ(chosen.value().attention, 2u);
       EXPECT_FALSE(chosen.value().why.empty());
+      EXPECT_EQ(chosen.value().may_fall_back, std::string(backend) == "auto");
     }
   }
   EXPECT_EQ(choose_backend(manifest, asking("xnnpack"), 1024, kNone).value().attention, 0u);
@@ -71,6 +72,21 @@ TEST(BackendChoice, SaysWhyNot) {
   Options fp32 = asking("");
   fp32.kv = KvType::kFp32;
   expect_reason(both, fp32, 10, kNone, "kv=fp16");
+}
+
+TEST(BackendChoice, AnotherChipsProgramsAreNotTakenByName) {
+  const auto refused =
+      choose_backend(with({cpu(), npu("qnn-sm8750"), npu()}), asking("qnn-sm8750", "SM8650"), 10, kNone);
+  EXPECT_EQ(refused.status().code(), StatusCode::kUnsupported);
+  EXPECT_NE(refused.status().message().find("this device is SM8650"), std::string::npos) << refused.status().message();
+  EXPECT_EQ(choose_backend(with({cpu()}), asking("qnn-sm8650"), 10, kNone).status().code(), StatusCode::kUnsupported);
+}
+
+TEST(BackendChoice, NothingToFallBackToWithoutProgramsForTheCpu) {
+  const auto chosen = choose_backend(with({npu("qnn-sm8750"), npu()}), asking("auto"), 10, kNone);
+  ASSERT_TRUE(chosen.ok());
+  EXPECT_EQ(chosen.value().attention, 1u);
+  EXPECT_FALSE(chosen.value().may_fall_back);
 }
 
 TEST(BackendChoice, APackageOfOneBackend) {

@@ -90,7 +90,7 @@ TEST(Runner, RefusesValuesByNameAndRange) {
   refused("layout=flat", {"bundled, split"});
   refused("order=random", {"none, coactivation"});
   refused("kv=int8", {"fp32, fp16"});
-  refused("backend=gpu", {"auto, xnnpack, qnn"});
+  refused("backend=gpu", {"auto, xnnpack, qnn, qnn-CHIP"});
   refused("temperature=nan", {"temperature"});
   refused("temperature=-1", {"temperature"});
   refused("top_p=0", {"top_p"});
