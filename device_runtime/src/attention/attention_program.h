@@ -51,7 +51,8 @@ AttentionEstimate estimate_executorch_attention(const Package& package, const At
 Result<std::unique_ptr<AttentionProgram>> load_executorch_attention(const Package& package, const AttentionFacts& facts,
                                                                     int threads);
 
-// The same of an NPU's programs and of the libraries in the folder `libraries`.
+// The same of an NPU's programs and of the libraries in the folder `libraries`. While a file is loaded its pages are
+// there too, which the system can take back at any time.
 AttentionEstimate estimate_npu_attention(const Package& package, const AttentionFacts& facts,
                                          const std::string& libraries);
 
