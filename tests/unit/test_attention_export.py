@@ -11,6 +11,7 @@ from test_blocks import SHAPES, canonical, spec_of, tiny_opt
 
 from flashneuron.errors import InputError
 from flashneuron.export.attention import check_attention, export_attention, program_bytes
+from flashneuron.export.backends import report_path
 from flashneuron.model.blocks import BlockDtype
 from flashneuron.progress import SilentProgress
 
@@ -33,9 +34,11 @@ def test_one_program_a_layer_and_one_for_the_head(tmp_path: Path) -> None:
         "layers": [f"attention/xnnpack/layer_00{layer}.pte" for layer in range(3)],
         "head": "head.xnnpack.pte",
     }
+    programs = {*entry["layers"], entry["head"]}
+    reports = {report_path(Path(name)).as_posix() for name in programs}
     files = {path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*") if path.is_file()}
-    assert files == {*entry["layers"], entry["head"]}
-    assert all((tmp_path / name).read_bytes()[4:8] == b"ET12" for name in files)
+    assert files == programs | reports
+    assert all((tmp_path / name).read_bytes()[4:8] == b"ET12" for name in programs)
 
     # A second run reads no weight: it would have nothing left to do but what an interruption left out.
     (tmp_path / entry["head"]).unlink()
