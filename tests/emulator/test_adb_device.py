@@ -69,7 +69,7 @@ def test_leaving_a_stream_kills_the_command_and_its_children(device: AdbDevice) 
         running.kill()
         list(running)
         assert running.exit_code == 137
-    assert b"1234" not in device.shell(["ps", "-A", "-o", "ARGS"]).stdout
+    assert b"sleep 1234" not in device.shell(["ps", "-A", "-o", "ARGS"]).stdout
 
 
 def test_a_big_file_goes_there_and_back(device: AdbDevice, tmp_path: Path) -> None:
