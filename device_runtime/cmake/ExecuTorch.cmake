@@ -10,10 +10,10 @@ if(NOT DEFINED executorch_DIR)
   endif()
   set(executorch_DIR ${executorch_root}/lib/cmake/executorch CACHE PATH "Folder of executorch-config.cmake")
 endif()
-find_package(executorch 1.5 REQUIRED COMPONENTS runtime kernels_optimized backend_xnnpack threadpool)
+find_package(executorch 1.5 REQUIRED COMPONENTS runtime kernels_optimized backend_xnnpack threadpool etdump)
 add_library(flashneuron_executorch INTERFACE)
 target_link_libraries(flashneuron_executorch INTERFACE executorch::runtime executorch::kernels_optimized
-  executorch::backend_xnnpack executorch::threadpool)
+  executorch::backend_xnnpack executorch::threadpool executorch::etdump)
 if(TARGET executorch::backend_qnn)  # x86-64's wheel, and source builds that were asked for it
   target_link_libraries(flashneuron_executorch INTERFACE executorch::backend_qnn)
 endif()

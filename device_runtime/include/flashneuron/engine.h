@@ -62,6 +62,9 @@ class Engine {
   const Options& settings() const;
   const Budget& budget() const;
   const EngineFacts& facts() const;
+  // With options.etdump: what programs ran since the last call, as a part of the profile of that name. Error: kIo.
+  Status write_profile(const std::string& phase);
+
   // One session at a time, since the budget pays for one; the engine must outlive it. Errors: kOutOfMemory, kIo.
   Result<std::unique_ptr<Session>> new_session();
 

@@ -28,6 +28,7 @@ struct Options {
   std::string backend = "auto";              // auto, xnnpack, qnn, or one of qnn by name: qnn-sm8650
   std::optional<std::string> soc;            // the device's chip, for instance SM8650
   std::optional<std::string> npu_libraries;  // folder of the NPU's libraries; absent: the NPU is not used
+  std::optional<std::string> etdump;         // folder to make, for ExecuTorch's profile of every operator
   int threads = 0;                           // 0: cores, at most 4
   int io_threads = 8;
   uint32_t read_gap_bytes = 0;        // gaps between wanted bytes up to this are read across

@@ -14,6 +14,8 @@
 
 namespace flashneuron {
 
+class OperatorProfile;
+
 class AttentionProgram {
  public:
   virtual ~AttentionProgram() = default;
@@ -46,10 +48,10 @@ struct AttentionEstimate {
 AttentionEstimate estimate_executorch_attention(const Package& package, const AttentionFacts& facts);
 
 // The ExecuTorch programs of `facts`, all loaded, on `threads` threads. Only one may be alive in a process unless all
-// have the same number of threads: ExecuTorch has one pool. Errors: kIo, kCorrupt, kUnsupported, kOutOfMemory,
-// kInternal, each with the file's name.
+// have the same number of threads: ExecuTorch has one pool. `profile`, if any, records every run. Errors: kIo,
+// kCorrupt, kUnsupported, kOutOfMemory, kInternal, each with the file's name.
 Result<std::unique_ptr<AttentionProgram>> load_executorch_attention(const Package& package, const AttentionFacts& facts,
-                                                                    int threads);
+                                                                    int threads, OperatorProfile* profile = nullptr);
 
 // The same of an NPU's programs and of the libraries in the folder `libraries`. While a file is loaded its pages are
 // there too, which the system can take back at any time.
@@ -59,6 +61,7 @@ AttentionEstimate estimate_npu_attention(const Package& package, const Attention
 // The graphs of `facts` that `context` tokens need, through the libraries in the folder `libraries`. Errors: as above,
 // kUnsupported also where a library cannot be loaded.
 Result<std::unique_ptr<AttentionProgram>> load_npu_attention(const Package& package, const AttentionFacts& facts,
-                                                             uint32_t context, const std::string& libraries);
+                                                             uint32_t context, const std::string& libraries,
+                                                             OperatorProfile* profile = nullptr);
 
 }  // namespace flashneuron

@@ -24,9 +24,10 @@ TensorView floats(uint32_t rows, uint32_t columns, const float* data) {
 
 class ExecutorchAttention final : public AttentionProgram {
  public:
-  ExecutorchAttention(const ModelFacts& model, uint32_t max_chunk)
+  ExecutorchAttention(const ModelFacts& model, uint32_t max_chunk, OperatorProfile* profile)
       : model_(model),
         max_chunk_(max_chunk),
+        context_(profile),
         residual_(size_t{max_chunk} * model.hidden_size),
         ffn_input_(residual_.size()),
         k_(size_t{max_chunk} * model.kv_size()),
@@ -167,9 +168,9 @@ AttentionEstimate estimate_executorch_attention(const Package& package, const At
 }
 
 Result<std::unique_ptr<AttentionProgram>> load_executorch_attention(const Package& package, const AttentionFacts& facts,
-                                                                    int threads) {
+                                                                    int threads, OperatorProfile* profile) {
   set_up_executorch(threads);
-  auto attention = std::make_unique<ExecutorchAttention>(package.manifest().model, facts.max_chunk);
+  auto attention = std::make_unique<ExecutorchAttention>(package.manifest().model, facts.max_chunk, profile);
   FN_RETURN_IF_ERROR(attention->load(package, facts));
   release_free_memory();  // the weights as they were before packing
   return std::unique_ptr<AttentionProgram>(std::move(attention));

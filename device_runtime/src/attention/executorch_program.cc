@@ -1,5 +1,6 @@
 #include "attention/executorch_program.h"
 
+#include <executorch/devtools/etdump/etdump_flatcc.h>
 #include <executorch/extension/data_loader/buffer_data_loader.h>
 #include <executorch/extension/data_loader/file_data_loader.h>
 
@@ -51,7 +52,7 @@ size_t bytes_of(const TensorView& view) {
 
 }  // namespace
 
-ProgramContext::ProgramContext() {
+ProgramContext::ProgramContext(OperatorProfile* profile) : profile_(profile) {
   const auto all = executorch::runtime::get_registered_kernels();
   kernels_.assign(all.begin(), all.end());
   kernels_.push_back(attention_kernel());
@@ -136,9 +137,11 @@ Status ExecutorchProgram::load(ProgramContext& context, std::span<const TensorVi
     return failed(Error::Internal, "setting backend options");
   }
   memory_.emplace(&method_memory_, &context.planned(), &context.scratch());
-  auto method = program_->load_method(method_name_.c_str(), &*memory_, nullptr, nullptr, &options, context.kernels());
+  auto* tracer = context.profile() ? &context.profile()->add(name_, method_name_) : nullptr;
+  auto method = program_->load_method(method_name_.c_str(), &*memory_, tracer, nullptr, &options, context.kernels());
   if (!method.ok()) return failed(method.error(), "loading");
   method_.emplace(std::move(method.get()));
+  if (tracer != nullptr) tracer->reset();  // loading is not a run
   for (size_t i = 0; i < outputs.size(); ++i) {
     const Error error = method_->set_output_data_ptr(outputs[i].data, bytes_of(outputs[i]), i);
     if (error != Error::Ok) return failed(error, "binding output " + std::to_string(i));

@@ -13,6 +13,7 @@
 #include <string>
 #include <vector>
 
+#include "attention/operator_profile.h"
 #include "core/aligned_buffer.h"
 #include "flashneuron/status.h"
 #include "package/mapped_file.h"
@@ -30,8 +31,8 @@ struct TensorView {
 // the other: planned activations and kernels' scratch.
 class ProgramContext {
  public:
-  // ExecuTorch's operators and our own.
-  ProgramContext();
+  // ExecuTorch's operators and our own. `profile`, if any, records every run of a program and outlives them all.
+  explicit ProgramContext(OperatorProfile* profile);
   // Room for a program that plans these sizes. Precondition: before allocate().
   void reserve(std::span<const uint64_t> planned_bytes);
   // Error: kOutOfMemory.
@@ -42,8 +43,10 @@ class ProgramContext {
   }
   executorch::runtime::HierarchicalAllocator& planned() { return *planned_; }
   executorch::runtime::MemoryAllocator& scratch() { return scratch_; }
+  OperatorProfile* profile() { return profile_; }
 
  private:
+  OperatorProfile* const profile_;
   std::vector<executorch::runtime::Kernel> kernels_;
   std::vector<uint64_t> bytes_;
   std::vector<AlignedBuffer> buffers_;

@@ -1,5 +1,8 @@
 // Attention by ExecuTorch's QNN backend: the methods of the package's .pte files behind NpuAttention. All graphs of a
 // file share one context of the NPU, which the backend makes with the first method and keeps until the last one goes.
+#include <executorch/runtime/backend/interface.h>
+#include <executorch/runtime/backend/options.h>
+
 #include <algorithm>
 #include <cstdio>
 #include <map>
@@ -31,10 +34,22 @@ std::string method_name(uint32_t layer, uint32_t tokens, uint32_t context) {
   return text;
 }
 
+// Of every graph that is loaded later, in cycles of the NPU.
+Status profile_npu_operators() {
+  executorch::runtime::BackendOptions<1> options;
+  // 2: detailed.
+  if (options.set_option("qnn_runtime_profile_level", 2) != executorch::runtime::Error::Ok ||
+      executorch::runtime::set_option("QnnBackend", options.view()) != executorch::runtime::Error::Ok) {
+    return {StatusCode::kUnsupported, "this ExecuTorch's QNN backend records no profile; run without etdump"};
+  }
+  return {};
+}
+
 class QnnGraphs final : public StaticGraphs {
  public:
-  explicit QnnGraphs(const ModelFacts& model, uint32_t max_chunk)
+  QnnGraphs(const ModelFacts& model, uint32_t max_chunk, OperatorProfile* profile)
       : model_(model),
+        context_(profile),
         residual_(size_t{max_chunk} * model.hidden_size),
         ffn_input_(residual_.size()),
         k_(size_t{max_chunk} * model.kv_size()),
@@ -142,11 +157,13 @@ Status QnnGraphs::head(const float* residual, const float* ffn_out, std::span<fl
 }  // namespace
 
 Result<std::unique_ptr<AttentionProgram>> load_npu_attention(const Package& package, const AttentionFacts& facts,
-                                                             uint32_t context, const std::string& libraries) {
+                                                             uint32_t context, const std::string& libraries,
+                                                             OperatorProfile* profile) {
   set_up_executorch(1);
   FN_RETURN_IF_ERROR(load_npu_libraries(libraries));
+  if (profile != nullptr) FN_RETURN_IF_ERROR(profile_npu_operators());
   const ModelFacts& model = package.manifest().model;
-  auto graphs = std::make_unique<QnnGraphs>(model, facts.max_chunk);
+  auto graphs = std::make_unique<QnnGraphs>(model, facts.max_chunk, profile);
   if (const Status status = graphs->load(package, facts, context); !status.ok()) {
     if (status.code() == StatusCode::kCorrupt) return status;
     return Status(status.code(), status.message() + "; QNN SDK " + facts.sdk +

@@ -47,7 +47,7 @@ struct LoadedAttention {
   int64_t loaded_bytes = 0;
 };
 
-Result<LoadedAttention> load_chosen(const Configuration& chosen) {
+Result<LoadedAttention> load_chosen(const Configuration& chosen, OperatorProfile* profile) {
   FN_RETURN_IF_ERROR(check_budget(chosen.budget));
   const int64_t rss_before = read_process_memory().rss_bytes;
   const int64_t start_us = now_us();
@@ -56,9 +56,10 @@ Result<LoadedAttention> load_chosen(const Configuration& chosen) {
   if (facts.is_npu()) {
     FN_ASSIGN_OR_RETURN(loaded.programs,
                         load_npu_attention(chosen.package, facts, static_cast<uint32_t>(*chosen.options.context),
-                                           *chosen.options.npu_libraries));
+                                           *chosen.options.npu_libraries, profile));
   } else {
-    FN_ASSIGN_OR_RETURN(loaded.programs, load_executorch_attention(chosen.package, facts, chosen.options.threads));
+    FN_ASSIGN_OR_RETURN(loaded.programs,
+                        load_executorch_attention(chosen.package, facts, chosen.options.threads, profile));
   }
   loaded.load_us = now_us() - start_us;
   loaded.loaded_bytes = read_process_memory().rss_bytes - rss_before;
@@ -66,8 +67,8 @@ Result<LoadedAttention> load_chosen(const Configuration& chosen) {
 }
 
 // Where the NPU's programs turn out not to load and nobody insisted on them, the CPU's take their place in `chosen`.
-Result<LoadedAttention> load_attention(const Options& options, Configuration& chosen) {
-  Result<LoadedAttention> loaded = load_chosen(chosen);
+Result<LoadedAttention> load_attention(const Options& options, Configuration& chosen, OperatorProfile* profile) {
+  Result<LoadedAttention> loaded = load_chosen(chosen, profile);
   if (loaded.ok() || !chosen.attention_facts().is_npu() || !chosen.may_fall_back ||
       loaded.status().code() == StatusCode::kBudgetTooSmall) {
     return loaded;
@@ -77,7 +78,7 @@ Result<LoadedAttention> load_attention(const Options& options, Configuration& ch
   FN_ASSIGN_OR_RETURN(chosen, configure(on_cpu));
   chosen.backend_why = loaded.status().message();
   chosen.warnings.push_back("the NPU is not used: " + chosen.backend_why);
-  return load_chosen(chosen);
+  return load_chosen(chosen, profile);
 }
 
 }  // namespace
@@ -93,9 +94,15 @@ Result<Budget> Engine::budget(const Options& options) {
 Result<std::unique_ptr<Engine>> Engine::load(const Options& options) {
   FN_ASSIGN_OR_RETURN(Configuration configuration, configure(options));
   // Programs first: while they are packed they need more than they keep, and nothing else is in DRAM yet.
-  FN_ASSIGN_OR_RETURN(LoadedAttention attention, load_attention(options, configuration));
+  std::unique_ptr<OperatorProfile> profile;
+  if (options.etdump) {
+    FN_ASSIGN_OR_RETURN(profile, OperatorProfile::create(*options.etdump));
+  }
+  FN_ASSIGN_OR_RETURN(LoadedAttention attention, load_attention(options, configuration, profile.get()));
+  if (profile) configuration.warnings.emplace_back("etdump slows the run down and takes memory beside the budget");
 
   auto state = std::make_unique<EngineState>(std::move(configuration));
+  state->profile = std::move(profile);
   state->attention = std::move(attention.programs);
   const Configuration& chosen = state->chosen;
   state->reader = make_pread_reader({.workers = chosen.options.io_threads});
@@ -131,6 +138,10 @@ Result<std::unique_ptr<Engine>> Engine::load(const Options& options) {
                   attention.load_us,
                   attention.loaded_bytes};
   return std::make_unique<Engine>(std::move(state));
+}
+
+Status Engine::write_profile(const std::string& phase) {
+  return state_->profile ? state_->profile->write(phase) : Status();
 }
 
 const Options& Engine::settings() const { return state_->chosen.options; }

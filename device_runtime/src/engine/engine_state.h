@@ -7,6 +7,7 @@
 
 #include "attention/attention_program.h"
 #include "attention/kv_cache.h"
+#include "attention/operator_profile.h"
 #include "core/thread_pool.h"
 #include "decode/decoder.h"
 #include "decode/embedding.h"
@@ -35,7 +36,8 @@ struct EngineState {
   std::optional<Embedding> embedding;
   std::vector<WholeFileReads> naive;  // empty unless residency is naive
   FfnWeights weights;
-  std::unique_ptr<Predictor> predictor;  // null: none
+  std::unique_ptr<Predictor> predictor;      // null: none
+  std::unique_ptr<OperatorProfile> profile;  // null: not asked for
   std::unique_ptr<AttentionProgram> attention;
 };
 

@@ -26,6 +26,7 @@ struct Verb {
 std::vector<Verb> verbs() {
   std::vector<std::string> generate = kSettings;
   generate.insert(generate.end(), kSampling.begin(), kSampling.end());
+  generate.push_back("etdump");
   std::vector<std::string> score = kSettings;
   score.insert(score.end(), {"uncounted", "steps"});
   return {{"version", {}, {}},
@@ -168,6 +169,7 @@ Result<Options> parse_options(const Keys& keys) {
   }
   if (const auto found = keys.find("soc"); found != keys.end()) options.soc = found->second;
   if (const auto found = keys.find("npu_libraries"); found != keys.end()) options.npu_libraries = found->second;
+  if (const auto found = keys.find("etdump"); found != keys.end()) options.etdump = found->second;
   FN_RETURN_IF_ERROR(read_number<int>(keys, "threads", 1, 256, "1 to 256", options.threads));
   FN_RETURN_IF_ERROR(read_number<int>(keys, "io_threads", 1, 256, "1 to 256", options.io_threads));
   constexpr uint32_t kLongestRead = 64u << 20;

@@ -93,14 +93,20 @@ Status generate(const Keys& keys, std::istream& in, const Emit& emit, Json& refu
   if (prompt.empty()) return {StatusCode::kBadInput, "the prompt is empty; give token ids on standard input"};
   options.expected_tokens = static_cast<int64_t>(prompt.size()) + sampling.max_new_tokens;
   FN_ASSIGN_OR_RETURN(Loaded loaded, load(options, sampling_of(keys), emit, refusal));
-  const GenerationListener listener{
-      .on_prefill = [&](int64_t tokens, const Counters& counters) { emit(prefill_event(tokens, counters)); },
-      .on_token =
-          [&](const TokenEvent& token) {
-            emit(token_event(token));
-            return true;
-          }};
+  Status profiled;
+  const GenerationListener listener{.on_prefill =
+                                        [&](int64_t tokens, const Counters& counters) {
+                                          emit(prefill_event(tokens, counters));
+                                          profiled = loaded.engine->write_profile("prefill");
+                                        },
+                                    .on_token =
+                                        [&](const TokenEvent& token) {
+                                          emit(token_event(token));
+                                          return true;
+                                        }};
   FN_ASSIGN_OR_RETURN(const Generation done, loaded.session->generate(prompt, sampling, listener));
+  FN_RETURN_IF_ERROR(profiled);
+  FN_RETURN_IF_ERROR(loaded.engine->write_profile("decode"));
   emit(generation_event(done, read_process_memory(), loaded.engine->budget()));
   return {};
 }
