@@ -31,7 +31,7 @@ TEST(OperatorProfile, WritesADumpForEachProgramThatRanInAPhase) {
   auto profile = OperatorProfile::create(place);
   ASSERT_TRUE(profile.ok()) << profile.status().message();
   ProgramContext context(profile.value().get());
-  auto program = ExecutorchProgram::open(std::string(FN_TEST_DATA) + "/attention/fp32/head.pte", "head.pte");
+  auto program = ExecutorchProgram::open(std::string(FN_TEST_DATA) + "/attention/pre-fp32/head.pte", "head.pte");
   ASSERT_TRUE(program.ok()) << program.status().message();
   std::vector<float> hidden(kHidden, 1.0f), logits(kVocab);
   const TensorView in{ScalarType::Float, {1, kHidden}, hidden.data()};

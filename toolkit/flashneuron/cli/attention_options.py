@@ -22,6 +22,7 @@ ATTENTION_OPTIONS = (
         show_default=True,
         help="Store a layer's weights once for all graphs of the NPU; Qualcomm's emulator needs them apart.",
     ),
+    click.option("--etrecord", is_flag=True, help="Also write PKG.etrecord/, which names operators in run --etdump."),
     click.option("--onnx", is_flag=True, help="Also write attention, head and predictors as ONNX, to PKG.onnx/."),
     click.option(
         "--attention",

@@ -21,6 +21,7 @@ from flashneuron.cli.options import (
 )
 from flashneuron.cli.progress import make_progress
 from flashneuron.package.manifest import Package
+from flashneuron.profile.etdump import check_dump_folder, generate
 from flashneuron.profile.session import Generation, open_session
 from flashneuron.profile.settings import RunSettings
 from flashneuron.profile.text import TextCodec
@@ -37,9 +38,12 @@ from flashneuron.report.summary import generation_json, generation_line, generat
 @sampling_options
 @device_option
 @format_option("text", "json")
+@click.option(
+    "--etdump", metavar="DIR", type=click.Path(path_type=Path), help="Profile every operator of attention into DIR."
+)
 @click.option("--stats", is_flag=True, help="Also show where the time went and each layer's cache, on stderr.")
 def command(
-    package: Path, prompt: str | None, file: Path | None, device: str | None, style: str, stats: bool, **texts: Any
+    package: Path, prompt: str | None, file: Path | None, device: str | None, style: str, **others: Any
 ) -> None:
     """Continue a prompt with the package PKG on a device, pushing first what the device lacks.
 
@@ -49,9 +53,13 @@ def command(
     Examples:
       flashneuron run sample.fnpkg -p "In the beginning" --temperature 0.8 --top-k 40
       flashneuron run sample.fnpkg -f prompt.txt --ram 24M --format json
+      flashneuron run sample.fnpkg -p "In the beginning" --etdump operators   # then: report --etdump operators
     """
-    settings = RunSettings.parse(texts)
+    stats, etdump = others.pop("stats"), others.pop("etdump")
+    settings = RunSettings.parse(others)
     summary: Callable[[Generation, str], str] = generation_table if stats else generation_line
+    if etdump:
+        check_dump_folder(etdump)
     opened = Package.open(package)
     codec = TextCodec.of(opened)
     ids = codec.encode_prompt(read_prompt(prompt, file, sys.stdin.buffer))
@@ -66,7 +74,7 @@ def command(
             if live and piece:
                 click.echo(piece, nl=False)
 
-        made = session.generate(settings, ids, lambda token: show(stream.push(token.id)))
+        made = generate(session, settings, ids, lambda token: show(stream.push(token.id)), etdump)
         show(stream.finish())
         conditions = session.conditions()
         if live:

@@ -19,6 +19,7 @@ from torch.export import Dim
 
 from flashneuron.errors import InputError
 from flashneuron.export.backends import XNNPACK, Backend, lower, lowered, report_path
+from flashneuron.export.etrecord import write_records
 from flashneuron.export.worker import Worker
 from flashneuron.model.blocks import AttentionBlock, Block, BlockDtype, HeadBlock
 from flashneuron.model.quantized import INT4_GROUP
@@ -31,9 +32,15 @@ _GRAPH_BYTES = 96 << 10  # of a program besides its weights, and the alignment o
 
 
 def export_attention(
-    spec: ModelSpec, weights: Weights, package_dir: Path, dtype: BlockDtype, max_chunk: int, progress: Progress
+    spec: ModelSpec,
+    weights: Weights,
+    package_dir: Path,
+    dtype: BlockDtype,
+    max_chunk: int,
+    progress: Progress,
+    records: Path | None = None,
 ) -> dict[str, Any]:
-    """Writes the programs and returns their entry of the manifest's `attention` list."""
+    """Writes the programs, and ETRecords to `records`; returns their entry of the manifest's `attention` list."""
     if not 2 <= max_chunk <= spec.max_context:
         raise InputError(f"a chunk of {max_chunk} tokens is not possible; choose 2 to {spec.max_context}")
     backend = XNNPACK
@@ -42,7 +49,8 @@ def export_attention(
 
     def write(worker: Worker, name: str, block: Callable[[], Block]) -> None:
         if not lowered(package_dir / name):
-            worker.run(_lower_to, package_dir / name, spec, _with_dtype(block(), dtype), max_chunk, backend)
+            layer = _with_dtype(block(), dtype)
+            worker.run(_lower_to, package_dir, name, spec, layer, max_chunk, backend, records)
 
     with Worker() as worker, progress.step("attention programs", spec.layers + 1, "programs") as advance:
         for layer, name in enumerate(layers):
@@ -93,12 +101,17 @@ def _with_dtype(block: Block, dtype: BlockDtype) -> Block:
     return block.eval()
 
 
-def _lower_to(path: Path, spec: ModelSpec, block: Block, max_chunk: int, backend: Backend) -> None:
+def _lower_to(
+    folder: Path, name: str, spec: ModelSpec, block: Block, max_chunk: int, backend: Backend, records: Path | None
+) -> None:
     """In the worker."""
+    path = folder / name
     trace = trace_head(spec, block) if isinstance(block, HeadBlock) else trace_layer(spec, block, max_chunk)
-    program, ops = lower(trace, backend)
+    program, ops = lower(trace, backend, records is not None)
     with atomic_path(path) as temporary, temporary.open("wb") as file:
         program.write_to_file(file)
+    if records is not None:
+        write_records(program, records, name)
     atomic_write(report_path(path), json.dumps(ops).encode())
     del program, trace
     gc.collect()  # graphs refer to themselves: without this, several layers pile up

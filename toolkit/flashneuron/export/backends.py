@@ -60,13 +60,17 @@ def lowering_statistics(folder: Path, entry: Mapping[str, Any]) -> dict[str, Any
     return found
 
 
-def lower(program: ExportedProgram, backend: Backend) -> tuple[ExecutorchProgramManager, dict[str, dict[str, int]]]:
-    """One method, `forward`, whose inputs and outputs are the caller's memory, and its operators by place."""
+def lower(
+    program: ExportedProgram, backend: Backend, records: bool = False
+) -> tuple[ExecutorchProgramManager, dict[str, dict[str, int]]]:
+    """One method, `forward`, whose inputs and outputs are the caller's memory, and its operators by place. `records`:
+    with what export/etrecord.py writes.
+    """
     with quiet():
         from executorch.exir import ExecutorchBackendConfig, to_edge_transform_and_lower
         from executorch.exir.passes import MemoryPlanningPass
 
-        edge = to_edge_transform_and_lower(program, partitioner=backend.partitioners())
+        edge = to_edge_transform_and_lower(program, partitioner=backend.partitioners(), generate_etrecord=records)
         planning = MemoryPlanningPass(alloc_graph_input=False, alloc_graph_output=False)
         inside, outside = ops_by_place(edge.exported_program())
         manager = edge.to_executorch(ExecutorchBackendConfig(memory_planning_pass=planning))

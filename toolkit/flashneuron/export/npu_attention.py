@@ -12,7 +12,7 @@ from typing import Any, Literal
 from flashneuron.errors import InputError
 from flashneuron.export.backends import lowered
 from flashneuron.export.calibration import LayerInputs, TextPass, calibration_ids
-from flashneuron.export.qnn import HtpTarget, lower_head, lower_layers
+from flashneuron.export.qnn import HtpTarget, ProgramFile, lower_head, lower_layers
 from flashneuron.export.recipe import ExportRecipe
 from flashneuron.export.static_graphs import choose_contexts, graphs_of, group_layers
 from flashneuron.export.texts import Ids
@@ -70,9 +70,15 @@ def npu_bytes(spec: ModelSpec, recipe: ExportRecipe) -> int:
 
 
 def export_npu_attention(
-    spec: ModelSpec, weights: Weights, sequences: Sequence[Ids], folder: Path, recipe: NpuRecipe, progress: Progress
+    spec: ModelSpec,
+    weights: Weights,
+    sequences: Sequence[Ids],
+    folder: Path,
+    recipe: NpuRecipe,
+    progress: Progress,
+    records: Path | None = None,
 ) -> dict[str, Any]:
-    """Writes the programs and returns their entry of the manifest's `attention` list."""
+    """Writes the programs, and ETRecords to `records`; returns their entry of the manifest's `attention` list."""
     groups, head = group_layers(spec, _WEIGHT_BITS[recipe.dtype]), f"head.{recipe.backend}.pte"
     names = [f"attention/{recipe.backend}/layers_{group.start:03d}_{group.stop - 1:03d}.pte" for group in groups]
     graphs = tuple(graphs_of(recipe.chunk, recipe.contexts))
@@ -89,11 +95,12 @@ def export_npu_attention(
                 waiting.append((index, block, seen))
                 if (name := files.get(index)) is not None:
                     if not lowered(folder / name):
-                        worker.run(lower_layers, folder / name, target, waiting)
+                        worker.run(lower_layers, ProgramFile(folder, name, records), target, waiting)
                     advance(len(waiting))
                     waiting = []
             if not lowered(folder / head):
-                worker.run(lower_head, folder / head, target, HeadBlock(spec, weights), text.residual, text.ffn_out)
+                file = ProgramFile(folder, head, records)
+                worker.run(lower_head, file, target, HeadBlock(spec, weights), text.residual, text.ffn_out)
             advance(1)
     by_layer = [name for group, name in zip(groups, names, strict=True) for _ in group]
     facts = {"contexts": recipe.contexts, "weight_sharing": recipe.weight_sharing, "sdk": recipe.sdk.version}

@@ -29,6 +29,7 @@ from flashneuron.export.usage import Usage, write_usage
 from flashneuron.package.atomic import atomic_write
 from flashneuron.package.layout import float_dtype
 from flashneuron.package.manifest import MANIFEST, Package, file_entry, write_manifest
+from flashneuron.package.records import records_folder, write_index
 from flashneuron.package.schema import (
     AttentionFacts,
     EmbeddingFacts,
@@ -43,7 +44,7 @@ from flashneuron.package.schema import (
 from flashneuron.predictor.settings import PredictorTable
 from flashneuron.progress import Progress
 
-TOKENIZER, STATISTICS, ONNX_PART = "tokenizer.json", "statistics.json", "onnx"
+TOKENIZER, STATISTICS, ONNX_PART, RECORDS_PART = "tokenizer.json", "statistics.json", "onnx", "etrecord"
 
 
 def export_model(model_path: Path, output: Path, recipe: ExportRecipe, progress: Progress) -> Package:
@@ -64,9 +65,10 @@ def export_source(source: Source, output: Path, recipe: ExportRecipe, progress: 
         embedding = write_embedding(spec, weights, folder, float_dtype(recipe.dtype), progress)
         cpu, npu = "xnnpack" in recipe.backends, npu_recipe(spec, recipe)
         chunk = min(recipe.max_chunk, spec.max_context)
-        programs = [export_attention(spec, weights, folder, recipe.attention, chunk, progress)] if cpu else []
+        records = folder / RECORDS_PART if recipe.etrecord else None
+        programs = [export_attention(spec, weights, folder, recipe.attention, chunk, progress, records)] if cpu else []
         if npu is not None:
-            programs.append(export_npu_attention(spec, weights, source.sequences(), folder, npu, progress))
+            programs.append(export_npu_attention(spec, weights, source.sequences(), folder, npu, progress, records))
         table = source.predictors(folder / "predictor", progress)
         if recipe.onnx:
             predictors = sorted((folder / "predictor").glob("*.pred"))
@@ -98,6 +100,8 @@ def prepare(source: Source, output: Path, recipe: ExportRecipe, progress: Progre
     refuse_existing(output)
     if recipe.onnx:
         check_onnx(output)
+    if recipe.etrecord:
+        refuse_existing(records_folder(output))
     if "coactivation" in recipe.orders and recipe.predictor == "none":
         raise InputError("--order coactivation needs predictors, whose selections it goes by; use --predictor lowrank")
     if "xnnpack" in recipe.backends:
@@ -171,9 +175,15 @@ def finish(
         predictors=predictors,
         files=tuple(_hash_files(folder, roles, progress)),
     )
+    if (folder / RECORDS_PART).is_dir():
+        write_index(
+            folder / RECORDS_PART, {entry.path: entry.sha256 for entry in manifest.files if entry.path.endswith(".pte")}
+        )
     write_manifest(folder, manifest)
     if (folder / ONNX_PART).is_dir():
         (folder / ONNX_PART).rename(onnx_folder(job.partial.output))
+    if (folder / RECORDS_PART).is_dir():
+        (folder / RECORDS_PART).rename(records_folder(job.partial.output))
     job.partial.finish({MANIFEST, *(name for name, _ in roles)})
     return Package.open(job.partial.output)
 

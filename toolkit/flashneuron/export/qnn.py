@@ -33,6 +33,7 @@ from torch import Tensor, nn
 from flashneuron.errors import FlashneuronError
 from flashneuron.export.backends import ops_by_place, quiet, report_path
 from flashneuron.export.calibration import SAMPLES, LayerInputs
+from flashneuron.export.etrecord import write_records
 from flashneuron.export.static_graphs import StaticGraph
 from flashneuron.model.blocks import AttentionBlock, HeadBlock
 from flashneuron.model.standard_attention import StandardBlock
@@ -62,7 +63,22 @@ class _Method:
     samples: list[Inputs]
 
 
-def lower_layers(path: Path, target: HtpTarget, layers: Sequence[tuple[int, AttentionBlock, LayerInputs]]) -> None:
+@dataclass(frozen=True)
+class ProgramFile:
+    """Where a program goes, and what lowering found out about it."""
+
+    folder: Path  # of the package
+    name: str  # the program's path in it
+    records: Path | None  # folder for ETRecords, if they are wanted
+
+    @property
+    def path(self) -> Path:
+        return self.folder / self.name
+
+
+def lower_layers(
+    file: ProgramFile, target: HtpTarget, layers: Sequence[tuple[int, AttentionBlock, LayerInputs]]
+) -> None:
     """Writes one program with every graph of `layers`, and beside it, as .json, what lowering found out."""
     methods, decode = dict[str, _Method](), target.graphs[0]
     for index, block, seen in layers:
@@ -70,36 +86,41 @@ def lower_layers(path: Path, target: HtpTarget, layers: Sequence[tuple[int, Atte
         for graph in target.graphs:
             samples: list[Inputs] = [seen.at(graph, position) for position in seen.positions(graph, SAMPLES)]
             methods[graph.method(index)] = _Method(module, samples)
-    with _session(path, target):
-        report = _write(path, target, methods)
+    with _session(file.path, target):
+        report = _write(file, target, methods)
         for index, _, seen in layers:
             name = decode.method(index)
             tests: list[Inputs] = [seen.at(decode, position) for position in seen.positions(decode, CHECKS)]
             report["errors"][f"{index}"] = _errors(target, methods[name], tests, _OUTPUTS)
-    atomic_write(report_path(path), json.dumps(report).encode())
+    atomic_write(report_path(file.path), json.dumps(report).encode())
 
 
-def lower_head(path: Path, target: HtpTarget, head: HeadBlock, residual: Tensor, ffn_out: Tensor) -> None:
+def lower_head(file: ProgramFile, target: HtpTarget, head: HeadBlock, residual: Tensor, ffn_out: Tensor) -> None:
     """As lower_layers, for the head's one method. residual, ffn_out: [n, d], what the last layer gave for n tokens."""
     samples: list[Inputs] = [(residual[i : i + 1], ffn_out[i : i + 1]) for i in range(0, len(residual), 8)]
     method = _Method(head.eval(), samples)
-    with _session(path, target):
-        report = _write(path, target, {"forward": method})
+    with _session(file.path, target):
+        report = _write(file, target, {"forward": method})
         report["errors"]["head"] = _errors(target, method, samples[:: max(1, len(samples) // CHECKS)], ("logits",))
-    atomic_write(report_path(path), json.dumps(report).encode())
+    atomic_write(report_path(file.path), json.dumps(report).encode())
 
 
-def _write(path: Path, target: HtpTarget, methods: Mapping[str, _Method]) -> dict[str, Any]:
+def _write(file: ProgramFile, target: HtpTarget, methods: Mapping[str, _Method]) -> dict[str, Any]:
     start = time.monotonic()
-    program, ops = _compile(target, methods, target.weight_sharing and len(methods) > 1)
-    with atomic_path(path) as temporary, temporary.open("wb") as file:
-        program.write_to_file(file)
+    records = file.records
+    program, ops = _compile(target, methods, target.weight_sharing and len(methods) > 1, records is not None)
+    with atomic_path(file.path) as temporary, temporary.open("wb") as out:
+        program.write_to_file(out)
+    if records is not None:
+        write_records(program, records, file.name)
     peak_bytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
     seconds = round(time.monotonic() - start, 1)
-    return {**ops, "bytes": path.stat().st_size, "host_peak_bytes": peak_bytes, "seconds": seconds, "errors": {}}
+    return {**ops, "bytes": file.path.stat().st_size, "host_peak_bytes": peak_bytes, "seconds": seconds, "errors": {}}
 
 
-def _compile(target: HtpTarget, methods: Mapping[str, _Method], share: bool) -> tuple[Any, dict[str, dict[str, int]]]:
+def _compile(
+    target: HtpTarget, methods: Mapping[str, _Method], share: bool, records: bool = False
+) -> tuple[Any, dict[str, dict[str, int]]]:
     """The program, and its operators by place: `delegated` and `outside`, by name the largest number in a method."""
     from executorch.backends.qualcomm.serialization.qc_schema import QcomChipset
     from executorch.backends.qualcomm.utils import utils
@@ -109,7 +130,8 @@ def _compile(target: HtpTarget, methods: Mapping[str, _Method], share: bool) -> 
     options = utils.generate_htp_compiler_spec(use_fp16=target.dtype == "fp16", use_weight_sharing=share)
     specs = utils.generate_qnn_executorch_compiler_spec(getattr(QcomChipset, target.soc), options)
     modules = {name: _quantized(method, target) for name, method in methods.items()}
-    edge = utils.to_edge_transform_and_lower_to_qnn(modules, {name: m.samples[0] for name, m in methods.items()}, specs)
+    inputs = {name: method.samples[0] for name, method in methods.items()}
+    edge = utils.to_edge_transform_and_lower_to_qnn(modules, inputs, specs, generate_etrecord=records)
     inside, outside = Counter[str](), Counter[str]()
     for name in methods:
         there, here = ops_by_place(edge.exported_program(name))

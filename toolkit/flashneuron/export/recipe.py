@@ -28,6 +28,7 @@ class ExportRecipe(BaseModel):
     soc: str | None = None  # of the backend qnn
     contexts: tuple[int, ...] | None = None  # cache rows of static graphs; None: chosen
     weight_sharing: bool = True  # among static graphs of a layer
+    etrecord: bool = False  # what names the operators of a profile (package/records.py)
     onnx: bool = False  # attention, head and predictors as ONNX too
     attention: Literal["fp32", "fp16", "int8", "int4"] = "fp16"
     layouts: Annotated[tuple[Layout, ...], Field(min_length=1)] = ("bundled",)

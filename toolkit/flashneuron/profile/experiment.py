@@ -15,7 +15,7 @@ from typing import Any
 from flashneuron.errors import InputError
 from flashneuron.profile.ladder import LADDER
 from flashneuron.profile.run_file import Run, Workload, read_run, write_run
-from flashneuron.profile.session import Session
+from flashneuron.profile.session import Generation, Session
 from flashneuron.profile.settings import RunSettings
 from flashneuron.progress import Progress
 from flashneuron.units import format_bytes
@@ -96,11 +96,25 @@ def measure_one(session: Session, point: Point, workload: Workload, repeat: int)
     settings = settings_of(point, workload)
     started, before = datetime.now(UTC), session.conditions()
     generation = session.generate(settings, workload.prompt_ids)
+    return make_run(session, settings, workload, generation, started, before, repeat, point.ladder_step)
+
+
+def make_run(
+    session: Session,
+    settings: RunSettings,
+    workload: Workload,
+    generation: Generation,
+    started: datetime,
+    before: dict[str, Any],
+    repeat: int = 0,
+    ladder_step: str | None = None,
+) -> Run:
+    """The record of a generation that has just ended. `before`: the device's conditions when it started."""
     return Run(
         started=started.isoformat(timespec="seconds"),
         device=session.device,
         repeat=repeat,
-        ladder_step=point.ladder_step,
+        ladder_step=ladder_step,
         package=session.package_ref(),
         workload=workload,
         asked=settings.asked(),

@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass, replace
+from types import MappingProxyType
 from typing import Any, Protocol, TypeVar
 
 from pydantic import BaseModel, ValidationError
@@ -14,6 +15,7 @@ import flashneuron
 from flashneuron.device.discover import open_device
 from flashneuron.device.info import conditions
 from flashneuron.device.npu import npu_keys
+from flashneuron.device.protocol import Device
 from flashneuron.device.sync import push_package, push_runner
 from flashneuron.errors import FlashneuronError
 from flashneuron.package.manifest import MANIFEST, Package
@@ -23,6 +25,7 @@ from flashneuron.profile.settings import RunSettings
 from flashneuron.progress import Progress
 
 _R = TypeVar("_R", bound=BaseModel)
+NO_KEYS: Mapping[str, str] = MappingProxyType({})
 OnToken = Callable[[TokenCounters], None]
 
 
@@ -61,6 +64,7 @@ class Session:
     conditions: Callable[[], dict[str, Any]]  # of the device, now
     close: Callable[[], None]
     curve: FlashCurve | None = None  # of the device, if it was probed
+    link: Device | None = None  # to bring files back
 
     def __enter__(self) -> Session:
         return self
@@ -71,9 +75,16 @@ class Session:
     def budget(self, settings: RunSettings) -> Budget:
         return _one(self._events("budget", settings.of_runtime()), "budget", Budget)
 
-    def generate(self, settings: RunSettings, prompt_ids: Sequence[int], on_token: OnToken | None = None) -> Generation:
+    def generate(
+        self,
+        settings: RunSettings,
+        prompt_ids: Sequence[int],
+        on_token: OnToken | None = None,
+        keys: Mapping[str, str] = NO_KEYS,
+    ) -> Generation:
+        """`keys`: for the runner, besides the settings."""
         found: dict[str, Any] = {"tokens": []}
-        with closing(self._events("generate", settings, [prompt_ids])) as events:
+        with closing(self._events("generate", settings, [prompt_ids], keys)) as events:
             for event in events:
                 match event.get("event"):
                     case "ready":
@@ -136,10 +147,14 @@ class Session:
         return {"flashneuron": flashneuron.__version__, "package": self.package.manifest.created_by}
 
     def _events(
-        self, verb: str, settings: RunSettings, sequences: Sequence[Sequence[int]] = ()
+        self,
+        verb: str,
+        settings: RunSettings,
+        sequences: Sequence[Sequence[int]] = (),
+        keys: Mapping[str, str] = NO_KEYS,
     ) -> Generator[dict[str, Any]]:
         stdin = "".join(" ".join(map(str, ids)) + "\n" for ids in sequences).encode()
-        yield from self.runner.events(verb, {**self.place, **self.tuned(settings).to_keys()}, stdin)
+        yield from self.runner.events(verb, {**self.place, **self.tuned(settings).to_keys(), **keys}, stdin)
 
 
 def open_session(package: Package, device_spec: str | None, progress: Progress) -> Session:
@@ -155,7 +170,8 @@ def open_session(package: Package, device_spec: str | None, progress: Progress) 
         device.close()
         raise
     place = {"package": str(pushed.folder)} | ({"store": str(pushed.store)} if pushed.store else {})
-    return Session(package, device.name, runner, {**place, **npu}, lambda: conditions(device), device.close, curve)
+    keys = {**place, **npu}
+    return Session(package, device.name, runner, keys, lambda: conditions(device), device.close, curve, device)
 
 
 def _one(events: Iterator[dict[str, Any]], name: str, record: type[_R]) -> _R:
