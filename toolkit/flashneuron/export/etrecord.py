@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+from torch import Tensor
+from torch.utils._pytree import tree_map
 
 from flashneuron.package.atomic import atomic_path
 from flashneuron.package.records import record_path
@@ -34,9 +37,12 @@ def write_records(program: ExecutorchProgramManager, records: Path, name: str) -
 
 
 def _without_weights(program: ExportedProgram) -> ExportedProgram:
-    """The same graph, whose weights would be the record's size."""
+    """The same graph without numbers, which would be nearly all of the record's size."""
+
+    def shape(value: Any) -> Any:
+        return value.to("meta") if isinstance(value, Tensor) else value
+
     for weights in (program.state_dict, program.constants):
-        for name, weight in weights.items():
-            if hasattr(weight, "to"):
-                weights[name] = weight.to("meta")
+        weights.update({name: shape(weight) for name, weight in weights.items()})
+    program._example_inputs = tree_map(shape, program._example_inputs)
     return program
