@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import shutil
 import subprocess
@@ -27,9 +28,12 @@ from flashneuron.errors import InputError, RunnerError
 from flashneuron.export.pipeline import export_model
 from flashneuron.export.recipe import ExportRecipe
 from flashneuron.package.manifest import Package
+from flashneuron.package.records import records_folder
+from flashneuron.profile.etdump import generate
 from flashneuron.profile.session import Session, open_session
 from flashneuron.profile.settings import RunSettings
 from flashneuron.progress import SilentProgress
+from flashneuron.report.operator_report import render_operators
 
 LAYERS, CHUNK, CONTEXTS, NEW_TOKENS = 2, 8, (16, 48), 24
 PROMPTS = ("In the beginning God created the heaven", "To be, or not to be: that is", "And the king said")
@@ -59,7 +63,7 @@ def model_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def package(model_folder: Path) -> Package:
     recipe = ExportRecipe(
         backends=("xnnpack", "qnn"), soc="SM8650", contexts=CONTEXTS, weight_sharing=False, max_chunk=CHUNK,
-        dtype="fp32", predictor="none",
+        dtype="fp32", predictor="none", etrecord=True,
     )  # fmt: skip
     return export_model(model_folder, model_folder.with_name("short.fnpkg"), recipe, SilentProgress())
 
@@ -126,6 +130,58 @@ def test_the_choice_is_never_silent(session: Session, prompts: list[list[int]]) 
         with pytest.raises(RunnerError, match=reason) as refused:
             session.generate(RunSettings(max_new_tokens=1, backend="qnn", **asked), prompts[0])
         assert refused.value.code == "unsupported"
+
+
+@pytest.mark.parametrize(
+    ("settings", "place", "outside"),
+    [(ON_NPU, "NPU", {"between operators", "around the NPU's work"}), (ON_CPU, "XNNPACK", {"between operators"})],
+)
+def test_a_profile_names_the_models_operators(
+    session: Session,
+    package: Package,
+    prompts: list[list[int]],
+    tmp_path: Path,
+    settings: RunSettings,
+    place: str,
+    outside: set[str],
+) -> None:
+    short, folder, seen = dataclasses.replace(settings, max_new_tokens=3), tmp_path / "operators", list[int]()
+    made = generate(session, short, prompts[0], lambda token: seen.append(token.id), folder)
+    assert seen == made.result.token_ids == session.generate(short, prompts[0]).result.token_ids
+    assert "etdump slows the run down" in made.ready.warnings[-1]
+    assert session.link is not None
+    assert b"etdump" not in session.link.shell(["ls", str(session.link.root / "tmp")]).stdout
+    assert [path.name for path in tmp_path.iterdir()] == ["operators"]
+
+    found = json.loads(render_operators(folder, records_folder(package.folder), "json"))
+    assert [phase["phase"] for phase in found["phases"]] == ["prefill", "decode"]
+    chunks = -(-len(prompts[0]) // CHUNK)
+    for phase, layer_calls, head_calls in zip(found["phases"], (chunks * LAYERS, 2 * LAYERS), (0, 3), strict=True):
+        rows = {(row["operator"], row["module"]): row for row in phase["rows"]}
+        assert rows["linear", "o"]["calls"] == layer_calls
+        assert rows["linear", "o"]["place"] == place
+        assert {"attn_norm", "ffn_norm", "o"} <= {module for _, module in rows}
+        assert rows.get(("linear", "projections.0"), {"calls": 0})["calls"] == head_calls
+        assert outside <= {operator for operator, _ in rows}
+        assert phase["total_us"] == pytest.approx(sum(row["total_us"] for row in phase["rows"]))
+        assert 0 < phase["total_us"] < 60e6
+    if place == "NPU":
+        assert any("its times mean nothing" in remark for remark in found["remarks"])
+
+    page = render_operators(folder, records_folder(package.folder), "html")
+    assert "attn_norm" in page
+    assert "<svg" in page
+    assert "http" not in page.replace("http://www.w3.org", "")
+    unnamed = render_operators(folder, None, "md")
+    assert "attn_norm" not in unnamed
+    assert "without --etrecord" in unnamed
+
+
+def test_a_profile_that_fails_leaves_nothing(session: Session, prompts: list[list[int]], tmp_path: Path) -> None:
+    too_small = dataclasses.replace(ON_NPU, ram=1 << 20)
+    with pytest.raises(RunnerError, match="ram"):
+        generate(session, too_small, prompts[0], lambda _: None, tmp_path / "operators")
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_host_without_the_libraries(

@@ -320,3 +320,26 @@ def test_report_of_nothing_is_refused(runner: FakeRunner, cli: Cli, tmp_path: Pa
     assert "cannot read missing.json" in cli("report", "missing.json")[2]
     (tmp_path / "text.json").write_text("hello")
     assert "is not JSON" in cli("report", "text.json")[2]
+
+
+def test_run_etdump_refuses_an_existing_folder_before_anything_runs(
+    runner: FakeRunner, cli: Cli, tmp_path: Path
+) -> None:
+    code, out, err = cli("run", TINY, "-p", "abc", "--etdump", tmp_path)
+    assert (code != 0, out, runner.calls) == (True, "", [])
+    assert "exists; name another folder for --etdump" in err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        ([], "name runs (files or folders of them), or --etdump"),
+        (["run.json", "--etdump", "d"], "name runs (files or folders of them), or --etdump"),
+        (["run.json", "--etrecord", "r"], "--etrecord goes with --etdump"),
+        (["--etdump", "missing"], "missing has no dumps.json"),
+    ],
+)
+def test_report_takes_runs_or_a_profile(runner: FakeRunner, cli: Cli, arguments: list[str], says: str) -> None:
+    code, out, err = cli("report", *arguments)
+    assert (code != 0, out) == (True, "")
+    assert says in err

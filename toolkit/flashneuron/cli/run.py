@@ -38,13 +38,9 @@ from flashneuron.report.summary import generation_json, generation_line, generat
 @sampling_options
 @device_option
 @format_option("text", "json")
-@click.option(
-    "--etdump", metavar="DIR", type=click.Path(path_type=Path), help="Profile every operator of attention into DIR."
-)
+@click.option("--etdump", metavar="DIR", type=Path, help="Profile attention operator by operator into the folder DIR.")
 @click.option("--stats", is_flag=True, help="Also show where the time went and each layer's cache, on stderr.")
-def command(
-    package: Path, prompt: str | None, file: Path | None, device: str | None, style: str, **others: Any
-) -> None:
+def command(package: Path, prompt: str | None, file: Path | None, device: str | None, style: str, **more: Any) -> None:
     """Continue a prompt with the package PKG on a device, pushing first what the device lacks.
 
     The text goes to stdout as it comes, a summary to stderr. One newline at the end of a file or of stdin is dropped.
@@ -55,8 +51,8 @@ def command(
       flashneuron run sample.fnpkg -f prompt.txt --ram 24M --format json
       flashneuron run sample.fnpkg -p "In the beginning" --etdump operators   # then: report --etdump operators
     """
-    stats, etdump = others.pop("stats"), others.pop("etdump")
-    settings = RunSettings.parse(others)
+    stats, etdump = more.pop("stats"), more.pop("etdump")
+    settings = RunSettings.parse(more)
     summary: Callable[[Generation, str], str] = generation_table if stats else generation_line
     if etdump:
         check_dump_folder(etdump)
