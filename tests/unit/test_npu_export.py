@@ -15,7 +15,14 @@ from flashneuron.errors import InputError
 from flashneuron.export.calibration import LayerInputs
 from flashneuron.export.npu_attention import npu_recipe
 from flashneuron.export.recipe import ExportRecipe
-from flashneuron.export.static_graphs import StaticGraph, choose_contexts, graphs_of, group_layers
+from flashneuron.export.static_graphs import (
+    FILE_BYTES,
+    FILE_GRAPHS,
+    StaticGraph,
+    choose_contexts,
+    graphs_of,
+    group_layers,
+)
 from flashneuron.model.standard_attention import MASKED
 
 
@@ -34,13 +41,21 @@ def test_each_context_has_decode_and_prefill() -> None:
     assert names == ["layer_007_t1_c256", "layer_007_t32_c256", "layer_007_t1_c1024", "layer_007_t32_c1024"]
 
 
-@given(layers=st.integers(1, 80), bits=st.sampled_from([4, 8, 16]), file_bytes=st.integers(1, 1 << 30))
-def test_files_hold_neighbours_up_to_their_size(layers: int, bits: int, file_bytes: int) -> None:
-    spec = replace(SPEC, layers=layers)
-    groups = group_layers(spec, bits, file_bytes)
+@given(
+    layers=st.integers(1, 80),
+    width=st.sampled_from([64, 768, 2048, 4096]),
+    bits=st.sampled_from([4, 8, 16]),
+    graphs=st.integers(2, 24),
+)
+def test_files_hold_neighbours_up_to_their_size(layers: int, width: int, bits: int, graphs: int) -> None:
+    spec = replace(SPEC, layers=layers, hidden_size=width, heads=width // 64, kv_heads=width // 64, head_size=64)
+    groups = group_layers(spec, bits, graphs)
     assert [layer for group in groups for layer in group] == list(range(layers))
-    layer_bytes = 4 * spec.hidden_size**2 * bits // 8
-    assert all(len(group) == 1 or len(group) * layer_bytes <= file_bytes for group in groups)
+    assert len({len(group) for group in groups[:-1]}) <= 1
+    layer_bytes = 4 * width**2 * bits // 8
+    for group in groups:
+        assert len(group) == 1 or (len(group) * layer_bytes <= FILE_BYTES and len(group) * graphs <= FILE_GRAPHS)
+    assert len(groups) > 1 or layers == 1 or layers * graphs <= FILE_GRAPHS
 
 
 def test_samples_are_what_the_runtime_would_give() -> None:

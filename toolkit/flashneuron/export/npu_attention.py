@@ -79,12 +79,12 @@ def export_npu_attention(
     records: Path | None = None,
 ) -> dict[str, Any]:
     """Writes the programs, and ETRecords to `records`; returns their entry of the manifest's `attention` list."""
-    groups, head = group_layers(spec, _WEIGHT_BITS[recipe.dtype]), f"head.{recipe.backend}.pte"
-    names = [f"attention/{recipe.backend}/layers_{group.start:03d}_{group.stop - 1:03d}.pte" for group in groups]
     graphs = tuple(graphs_of(recipe.chunk, recipe.contexts))
+    groups, head = group_layers(spec, _WEIGHT_BITS[recipe.dtype], len(graphs)), f"head.{recipe.backend}.pte"
+    names = [f"attention/{recipe.backend}/layers_{group.start:03d}_{group.stop - 1:03d}.pte" for group in groups]
     target = HtpTarget(recipe.soc, recipe.dtype, graphs, recipe.weight_sharing, recipe.sdk.host_libraries)
     with (
-        Worker() as worker,
+        Worker(restart_bytes=0) as worker,  # the compiler keeps what it took
         progress.step(f"attention programs for {recipe.soc}", spec.layers + 1, "layers") as advance,
     ):
         if not all(lowered(folder / name) for name in [*names, head]):

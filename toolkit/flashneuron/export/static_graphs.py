@@ -3,7 +3,8 @@ layers in files of consecutive ones. Pure.
 
 The FFN between two layers is the CPU's, so a graph is one layer: the shortest step that there can be. Files hold as
 many layers as keep a compiled context far below what one session of a Hexagon may hold (3.75 GB), and the compiler's
-memory within a desktop's: 4 layers of 128 MiB with 2 graphs each took more than 14 GB.
+memory within a desktop's. It has all graphs of a file at once: 8 of a layer of 128 MiB took more than 14 GB, 48 of a
+layer of 4.5 MiB took 17 GB.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from flashneuron.model.spec import ModelSpec
 
 CONTEXTS = (256, 1024, 2048, 4096)  # cache rows of the graphs, where the model goes that far
 FILE_BYTES = 128 << 20  # of weights in one file, if a layer is not larger: a layer of a 7B model in fp16
+FILE_GRAPHS = 16  # in one file, if a layer has no more
 
 
 @dataclass(frozen=True)
@@ -43,9 +45,9 @@ def graphs_of(chunk: int, contexts: Sequence[int]) -> list[StaticGraph]:
     return [StaticGraph(tokens, rows) for rows in contexts for tokens in (1, chunk)]
 
 
-def group_layers(spec: ModelSpec, weight_bits: int, file_bytes: int = FILE_BYTES) -> list[range]:
-    """Consecutive layers by file."""
+def group_layers(spec: ModelSpec, weight_bits: int, graphs: int) -> list[range]:
+    """Consecutive layers by file, of `graphs` each."""
     q, kv, d = spec.heads * spec.head_size, spec.kv_heads * spec.head_size, spec.hidden_size
     layer_bytes = d * (2 * q + 2 * kv) * weight_bits // 8
-    count = max(1, file_bytes // layer_bytes)
+    count = max(1, min(FILE_BYTES // layer_bytes, FILE_GRAPHS // graphs))
     return [range(start, min(start + count, spec.layers)) for start in range(0, spec.layers, count)]
