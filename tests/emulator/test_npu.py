@@ -123,6 +123,12 @@ def test_likelihoods_are_near_the_cpus(session: Session, prompts: list[list[int]
 def test_the_choice_is_never_silent(session: Session, prompts: list[list[int]]) -> None:
     auto = RunSettings(max_new_tokens=1)
     assert session.generate(auto, prompts[0]).ready.backend_why == "the device has this NPU"
+    small = session.generate(
+        RunSettings(max_new_tokens=1, ram=64 << 20), prompts[0]
+    ).ready  # the libraries alone are more
+    assert small.settings["backend"] == "xnnpack"
+    assert "ram" in str(small.backend_why)
+    assert any(warning.startswith("the NPU is not used: ") for warning in small.warnings)
     for asked, reason in (({"kv": "fp32"}, "kv=fp16"), ({"context": 100}, "context of 48 tokens")):
         fallen = session.generate(RunSettings(max_new_tokens=1, **asked), prompts[0]).ready
         assert fallen.settings["backend"] == "xnnpack"

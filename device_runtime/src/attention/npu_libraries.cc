@@ -1,6 +1,7 @@
 #include "attention/npu_libraries.h"
 
 #include <dlfcn.h>
+#include <stdlib.h>  // setenv
 
 #include <algorithm>
 #include <array>
@@ -60,6 +61,7 @@ uint64_t npu_library_bytes(const std::string& folder) {
 // They need each other, in an order that no name tells: what fails is tried again for as long as others succeed. Files
 // for the NPU itself are no libraries of this processor, and stay behind.
 Status load_npu_libraries(const std::string& folder) {
+  setenv("ADSP_LIBRARY_PATH", folder.c_str(), 1);  // where a Hexagon's own loader looks for the files for the NPU
   std::vector<std::filesystem::path> waiting = libraries_in(folder);
   std::map<std::string, std::string> why;
   for (size_t before = waiting.size() + 1; waiting.size() < before;) {

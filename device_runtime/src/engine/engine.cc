@@ -66,17 +66,18 @@ Result<LoadedAttention> load_chosen(const Configuration& chosen, OperatorProfile
   return loaded;
 }
 
-// Where the NPU's programs turn out not to load and nobody insisted on them, the CPU's take their place in `chosen`.
+// Where the NPU's programs turn out not to load, or not to fit where the CPU's do, and nobody insisted on them, the
+// CPU's take their place in `chosen`.
 Result<LoadedAttention> load_attention(const Options& options, Configuration& chosen, OperatorProfile* profile) {
   Result<LoadedAttention> loaded = load_chosen(chosen, profile);
-  if (loaded.ok() || !chosen.attention_facts().is_npu() || !chosen.may_fall_back ||
-      loaded.status().code() == StatusCode::kBudgetTooSmall) {
-    return loaded;
-  }
+  if (loaded.ok() || !chosen.attention_facts().is_npu() || !chosen.may_fall_back) return loaded;
   Options on_cpu = options;
   on_cpu.backend = "xnnpack";
-  FN_ASSIGN_OR_RETURN(chosen, configure(on_cpu));
-  chosen.backend_why = loaded.status().message();
+  FN_ASSIGN_OR_RETURN(Configuration other, configure(on_cpu));
+  const bool too_small = loaded.status().code() == StatusCode::kBudgetTooSmall;
+  if (too_small && !check_budget(other.budget).ok()) return loaded;
+  chosen = std::move(other);
+  chosen.backend_why = (too_small ? "for the NPU, " : "") + loaded.status().message();
   chosen.warnings.push_back("the NPU is not used: " + chosen.backend_why);
   return load_chosen(chosen, profile);
 }
