@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import errno
+import multiprocessing
 import os
 import signal
+import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -103,3 +107,34 @@ def test_ctrl_c_is_the_parents_business(tmp_path: Path) -> None:
         worker.run(blocked_signals, tmp_path / "a")
     assert (tmp_path / "a").read_text() == "True"
     assert signal.SIGINT not in signal.pthread_sigmask(signal.SIG_BLOCK, ())
+
+
+def stay(path: Path) -> None:
+    write_pid(path.with_suffix(".tmp"))
+    path.with_suffix(".tmp").rename(path)
+    time.sleep(600)
+
+
+def run_and_stay(path: Path) -> None:
+    with Worker() as worker:
+        worker.run(stay, path)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells a process of its parent's death")
+def test_it_dies_with_a_parent_that_is_killed(tmp_path: Path) -> None:
+    parent = multiprocessing.get_context("spawn").Process(target=run_and_stay, args=(tmp_path / "pid",))
+    parent.start()
+    wait_until(lambda: (tmp_path / "pid").exists())
+    pid = int((tmp_path / "pid").read_text())
+    assert alive(pid)
+    parent.kill()
+    parent.join()
+    wait_until(lambda: not alive(pid))
+
+
+def wait_until(done: Callable[[], bool]) -> None:
+    for _ in range(600):
+        if done():
+            return
+        time.sleep(0.1)
+    raise AssertionError("not within a minute")

@@ -7,7 +7,9 @@ warm up, so one is kept until it was given RESTART_BYTES.
 
 from __future__ import annotations
 
+import ctypes
 import multiprocessing
+import os
 import pickle
 import signal
 from collections.abc import Callable
@@ -19,6 +21,7 @@ from typing import Any
 from flashneuron.errors import FlashneuronError
 
 RESTART_BYTES = 512 << 20
+_PR_SET_PDEATHSIG = 1
 
 
 class Worker:
@@ -59,7 +62,7 @@ class Worker:
     def _start(self) -> Connection:
         context = multiprocessing.get_context("spawn")
         self._connection, theirs = context.Pipe()
-        self._process = context.Process(target=_serve, args=(theirs,), daemon=True)
+        self._process = context.Process(target=_serve, args=(theirs, os.getpid()), daemon=True)
         # Ctrl+C reaches the whole group: the worker is born deaf to it, and the parent decides.
         before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
         try:
@@ -81,7 +84,17 @@ class Worker:
         return code
 
 
-def _serve(connection: Connection) -> None:
+def _die_with(parent: int) -> None:
+    """A killed export is started again at once: work left over from before would write the same files. Linux only."""
+    prctl = getattr(ctypes.CDLL(None), "prctl", None)
+    if prctl is not None:
+        prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:
+        os._exit(1)
+
+
+def _serve(connection: Connection, parent: int) -> None:
+    _die_with(parent)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # libraries unblock it
     # Locks that libraries make are for this process alone: of the fork kind, they vanish with it even if it is killed.
     multiprocessing.set_start_method("fork", force=True)
