@@ -139,8 +139,7 @@ FixedRoles fixed_roles(const Configuration& chosen) {
                         : estimate_executorch_attention(chosen.package, programs);
   FixedRoles fixed;
   const int64_t rss = static_cast<int64_t>(round_up(static_cast<uint64_t>(read_process_memory().rss_bytes), kMiB));
-  fixed.process = std::max(kProcessFloorBytes, rss + kProcessGrowthBytes) +
-                  chosen.options.ram_bytes.value_or(0) / kBytesPerPageTableByte;
+  fixed.process = std::max(kProcessFloorBytes, rss + kProcessGrowthBytes);
   fixed.attention = static_cast<int64_t>(attention.attention_bytes);
   fixed.head = static_cast<int64_t>(attention.head_bytes);
   if (*chosen.options.predictor == PredictorKind::kLowRank) {
@@ -204,7 +203,7 @@ Status place_neurons(Configuration& chosen) {
   const ModelFacts& model = manifest.model;
   const uint64_t row = FfnStage::cache_row_bytes(model.hidden_size, manifest.ffn.dtype);
   const auto all = static_cast<int64_t>(row * model.ffn_size * model.layers);
-  const FixedRoles fixed = fixed_roles(chosen);
+  FixedRoles fixed = fixed_roles(chosen);
   int64_t wanted = all;
   if (chosen.options.residency == Residency::kNaive) wanted = 0;
   if (chosen.options.residency == Residency::kHybrid) {
@@ -217,6 +216,8 @@ Status place_neurons(Configuration& chosen) {
                            .neurons_all = all,
                            .embedding = static_cast<int64_t>(chosen.package.role_bytes("embedding")),
                            .embedding_wanted = chosen.options.residency == Residency::kCached};
+  const int64_t everything = split_budget(fixed, rest, std::nullopt).all_resident_bytes;
+  fixed.process += std::min(chosen.options.ram_bytes.value_or(everything), everything) / kBytesPerPageTableByte;
   chosen.budget = split_budget(fixed, rest, chosen.options.ram_bytes);
 
   return share_neurons(chosen, static_cast<uint64_t>(role_bytes(chosen.budget, "neurons")) / row);
