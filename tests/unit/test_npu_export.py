@@ -1,8 +1,11 @@
-"""What is asked of an NPU's compiler, and what is refused before. The compiler itself: tests/emulator/test_npu.py."""
+"""What is asked of an NPU's compiler, what is refused before, and what it refuses itself. What it compiles:
+tests/emulator/test_npu.py.
+"""
 
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,10 +13,12 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from test_standard_attention import SPEC
+from torch import Tensor, nn
 
-from flashneuron.errors import InputError
+from flashneuron.errors import FlashneuronError, InputError
 from flashneuron.export.calibration import LayerInputs
 from flashneuron.export.npu_attention import npu_recipe
+from flashneuron.export.qnn import HtpTarget, ProgramFile, lower_head
 from flashneuron.export.recipe import ExportRecipe
 from flashneuron.export.static_graphs import (
     FILE_BYTES,
@@ -23,7 +28,9 @@ from flashneuron.export.static_graphs import (
     graphs_of,
     group_layers,
 )
+from flashneuron.export.worker import Worker
 from flashneuron.model.standard_attention import MASKED
+from flashneuron.qnn import find_qnn
 
 
 def test_contexts_reach_as_far_as_the_model() -> None:
@@ -89,3 +96,22 @@ def test_refusals(changes: dict[str, Any], message: str) -> None:
 
 def test_nothing_is_asked_of_an_npu_without_a_word() -> None:
     assert npu_recipe(SPEC, ExportRecipe()) is None
+
+
+class TooDeep(nn.Module):
+    """Its tensors have more dimensions than a Hexagon's."""
+
+    def forward(self, residual: Tensor, ffn_out: Tensor) -> Tensor:
+        return ((residual + ffn_out).reshape(1, 1, 1, 1, 1, 1, 8) @ torch.ones(1, 1, 1, 1, 1, 8, 8)).reshape(1, 8)
+
+
+def test_what_the_compiler_refuses_is_one_line_and_no_file(tmp_path: Path) -> None:
+    target = HtpTarget("SM8650", "fp16", (StaticGraph(1, 16),), False, find_qnn().host_libraries)
+    file, hidden = ProgramFile(tmp_path, "head.pte", None), torch.zeros(2, 8)
+    with pytest.raises(FlashneuronError) as refused, Worker() as worker:
+        worker.run(lower_head, file, target, TooDeep(), hidden, hidden)
+    message = str(refused.value)
+    assert message.startswith("head.pte: the QNN compiler refused it for SM8650: ")
+    assert message.endswith("; choose another --soc or --attention, or --backend xnnpack")
+    assert "\n" not in message
+    assert list(tmp_path.iterdir()) == []
