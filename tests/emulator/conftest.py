@@ -9,7 +9,11 @@ from pathlib import Path
 import pytest
 
 from flashneuron.device.adb import AdbDevice
+from flashneuron.device.host import HostDevice
 from flashneuron.device.phones import RunningPhone
+from flashneuron.device.protocol import PHONE_ROOT, Device
+from flashneuron.device.runner import Runner
+from flashneuron.device.sync import push_runner
 from flashneuron.emulator.phone import start_phone, stop_phone
 from flashneuron.emulator.profiles import DEFAULT_PROFILE
 from flashneuron.export.pipeline import export_model
@@ -18,6 +22,12 @@ from flashneuron.package.manifest import Package
 from flashneuron.progress import SilentProgress
 
 SAMPLE = Path(__file__).parents[2] / "models" / "sample"
+HASHING_RUNNER = """#!/bin/sh
+[ "$1" = hash ] || exit 9
+for key; do case $key in path=*) path=${key#path=} ;; esac; done
+set -- $(sha256sum "$path")
+echo "{\\"event\\": \\"hash\\", \\"sha256\\": \\"$1\\"}"
+"""
 
 
 @pytest.fixture(scope="session")
@@ -38,3 +48,29 @@ def sample_fp32(tmp_path_factory: pytest.TempPathFactory) -> Package:
     """The sample model, everything in fp32, both layouts, with predictors: what can be compared with Hugging Face."""
     recipe = ExportRecipe(dtype="fp32", attention="fp32", layouts=("bundled", "split"))
     return export_model(SAMPLE, tmp_path_factory.mktemp("sample") / "sample.fnpkg", recipe, SilentProgress())
+
+
+@pytest.fixture
+def runtime(tmp_path: Path) -> Path:
+    """A runtime whose runner knows `hash` alone, as a script, so that these tests need no compiler."""
+    folder = tmp_path / "runtime"
+    folder.mkdir()
+    (folder / "flashneuron-runner").write_text(HASHING_RUNNER)
+    (folder / "libsomething.so").write_bytes(b"a library")
+    return folder
+
+
+@pytest.fixture(params=["host", "phone"])
+def target(request: pytest.FixtureRequest, tmp_path: Path) -> Device:
+    """A device with an empty root."""
+    if request.param == "host":
+        return HostDevice(tmp_path / "host device")
+    phone: RunningPhone = request.getfixturevalue("phone")
+    device = AdbDevice("127.0.0.1", phone.port, PHONE_ROOT.with_name("it's a root"))
+    device.shell(["rm", "-rf", str(device.root)])
+    return device
+
+
+@pytest.fixture
+def runner(target: Device, runtime: Path) -> Runner:
+    return push_runner(target, SilentProgress(), lambda abi: runtime)

@@ -8,11 +8,11 @@ from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 
 import pytest
+from conftest import HASHING_RUNNER
 
 from flashneuron.device.adb import AdbDevice
-from flashneuron.device.host import HostDevice
 from flashneuron.device.phones import RunningPhone
-from flashneuron.device.protocol import PHONE_ROOT, Device
+from flashneuron.device.protocol import Device
 from flashneuron.device.runner import Runner
 from flashneuron.device.sync import push_package, push_runner
 from flashneuron.emulator.rootfs import phone_root
@@ -20,12 +20,6 @@ from flashneuron.errors import DeviceError, RunnerError
 from flashneuron.progress import Advance, SilentProgress
 
 PACKAGE = Path(__file__).parents[1] / "data" / "tiny_package"
-HASHING_RUNNER = """#!/bin/sh
-[ "$1" = hash ] || exit 9
-for key; do case $key in path=*) path=${key#path=} ;; esac; done
-set -- $(sha256sum "$path")
-echo "{\\"event\\": \\"hash\\", \\"sha256\\": \\"$1\\"}"
-"""
 
 
 class Watch(SilentProgress):
@@ -37,32 +31,6 @@ class Watch(SilentProgress):
     @contextmanager
     def step(self, title: str, total: float, unit: str = "") -> Iterator[Advance]:
         yield lambda done: self._seen()
-
-
-@pytest.fixture
-def runtime(tmp_path: Path) -> Path:
-    """A runtime whose runner knows `hash` alone, as a script, so that these tests need no compiler."""
-    folder = tmp_path / "runtime"
-    folder.mkdir()
-    (folder / "flashneuron-runner").write_text(HASHING_RUNNER)
-    (folder / "libsomething.so").write_bytes(b"a library")
-    return folder
-
-
-@pytest.fixture(params=["host", "phone"])
-def target(request: pytest.FixtureRequest, tmp_path: Path) -> Device:
-    """A device with an empty root."""
-    if request.param == "host":
-        return HostDevice(tmp_path / "host device")
-    phone: RunningPhone = request.getfixturevalue("phone")
-    device = AdbDevice("127.0.0.1", phone.port, PHONE_ROOT.with_name("it's a root"))
-    device.shell(["rm", "-rf", str(device.root)])
-    return device
-
-
-@pytest.fixture
-def runner(target: Device, runtime: Path) -> Runner:
-    return push_runner(target, SilentProgress(), lambda abi: runtime)
 
 
 def names(device: Device, folder: str) -> set[str]:

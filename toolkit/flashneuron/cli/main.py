@@ -20,6 +20,7 @@ COMMANDS = {
     "emulator": "emulator",
     "probe": "probe",
     "push": "push",
+    "packages": "packages",
     "run": "run",
     "eval": "eval",
     "profile": "profile",

@@ -48,7 +48,7 @@ class PushedPackage:
 
 def push_runner(device: Device, progress: Progress, find: Callable[[str], Path] = find_runtime) -> Runner:
     """The runner for the device's ABI, from `find`, on the device; sent only if it is not there yet."""
-    abi = _check(device.shell(["uname", "-m"]), "ask for the device's ABI").text.strip()
+    abi = check(device.shell(["uname", "-m"]), "ask for the device's ABI").text.strip()
     local = find(abi)
     files = {path.relative_to(local).as_posix(): path for path in sorted(local.rglob("*")) if path.is_file()}
     return Runner(device, push_folder(device, "", files, progress, "push the runner"))
@@ -71,16 +71,16 @@ def push_folder(
     _make_folders(device)
     _require_space(device, total)
     arriving = device.root / "tmp" / f"runtime-{name}"
-    _check(device.shell(["rm", "-rf", str(arriving)]), f"clear {arriving}")
+    check(device.shell(["rm", "-rf", str(arriving)]), f"clear {arriving}")
     with progress.step(title, total, "B") as advance:
         for file, path in files.items():
             device.push(path, arriving / file, advance)
     if runner is None:
-        _check(device.shell(["chmod", "755", str(arriving / RUNNER)]), "make the runner executable")
+        check(device.shell(["chmod", "755", str(arriving / RUNNER)]), "make the runner executable")
         runner = Runner(device, arriving)
     for file, digest in hashes.items():
         _verify(runner, arriving / file, digest)
-    _check(device.shell(["mv", str(arriving), str(folder)]), f"rename {arriving}")
+    check(device.shell(["mv", str(arriving), str(folder)]), f"rename {arriving}")
     return folder
 
 
@@ -106,13 +106,13 @@ def push_package(device: Device, package_dir: Path, progress: Progress, runner: 
                 with _arriving(device, digest) as part:
                     device.push(package.path_of(entry.path), part, advance)
                     _verify(runner, part, digest)
-                    _check(device.shell(["mv", "-f", str(part), str(store / digest)]), f"rename {part}")
+                    check(device.shell(["mv", "-f", str(part), str(store / digest)]), f"rename {part}")
         # On flash before the manifest says so; it also keeps the writing of these bytes out of what is measured next.
-        _check(device.shell(["sync"], timeout_s=_SLOW_S), "flush its storage")
+        check(device.shell(["sync"], timeout_s=_SLOW_S), "flush its storage")
     with _arriving(device, f"{identity}.manifest") as part:
         device.write(manifest, part)
-        _check(device.shell(["mkdir", "-p", str(folder)]), f"make {folder}")
-        _check(device.shell(["mv", "-f", str(part), str(folder / MANIFEST)]), f"rename {part}")
+        check(device.shell(["mkdir", "-p", str(folder)]), f"make {folder}")
+        check(device.shell(["mv", "-f", str(part), str(folder / MANIFEST)]), f"rename {part}")
     total_bytes = sum(entry.bytes for entry in wanted.values())
     return PushedPackage(folder, store, identity, len(missing), missing_bytes, len(wanted), total_bytes)
 
@@ -120,7 +120,7 @@ def push_package(device: Device, package_dir: Path, progress: Progress, runner: 
 def stored_sizes(device: Device) -> dict[str, int]:
     """SHA-256 → bytes of the objects on the device."""
     command = ["find", str(device.root / "objects"), "-type", "f", "-exec", "stat", "-c", "%s %n", "{}", "+"]
-    return parse_sizes(_check(device.shell(command), "list what it holds").text)
+    return parse_sizes(check(device.shell(command), "list what it holds").text)
 
 
 @contextmanager
@@ -137,11 +137,11 @@ def _arriving(device: Device, name: str) -> Iterator[PurePosixPath]:
 
 def _make_folders(device: Device) -> None:
     folders = [str(device.root / name) for name in ("objects", "packages", "runtime", "tmp")]
-    _check(device.shell(["mkdir", "-p", *folders]), f"make its folder {device.root}")
+    check(device.shell(["mkdir", "-p", *folders]), f"make its folder {device.root}")
 
 
 def _require_space(device: Device, wanted_bytes: int) -> None:
-    free = parse_df(_check(device.shell(["df", "-k", str(device.root)]), "ask for its free storage").text)
+    free = parse_df(check(device.shell(["df", "-k", str(device.root)]), "ask for its free storage").text)
     if free and free.free_bytes < wanted_bytes + _SPARE_BYTES:
         raise DeviceError(
             f"{device.name} has {format_bytes(free.free_bytes)} of storage free, {format_bytes(wanted_bytes)} and "
@@ -149,16 +149,20 @@ def _require_space(device: Device, wanted_bytes: int) -> None:
         )
 
 
-def _verify(runner: Runner, path: PurePosixPath, sha256: str) -> None:
+def hash_of(runner: Runner, path: PurePosixPath) -> str:
+    """SHA-256 of a file on the device, as the runner there finds it."""
     for event in runner.events("hash", {"path": str(path)}):
         if event["event"] == "hash":
-            if event.get("sha256") != sha256:
-                raise DeviceError(f"{path.name} arrived on {runner.device.name} damaged; push again")
-            return
+            return str(event.get("sha256"))
     raise DeviceError(f"the runner on {runner.device.name} did not say the hash of {path.name}")
 
 
-def _check(result: ShellResult, what: str) -> ShellResult:
+def _verify(runner: Runner, path: PurePosixPath, sha256: str) -> None:
+    if hash_of(runner, path) != sha256:
+        raise DeviceError(f"{path.name} arrived on {runner.device.name} damaged; push again")
+
+
+def check(result: ShellResult, what: str) -> ShellResult:
     """`what` completes "the device could not …"."""
     if result.exit_code != 0:
         said = result.stderr.decode("utf-8", "replace").strip().replace("\n", "; ")

@@ -1,0 +1,131 @@
+"""The packages that a device's store holds (sync.py says how they lie there): what they are, whether they are sound,
+and their removal.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from flashneuron.device.protocol import Device
+from flashneuron.device.runner import Runner
+from flashneuron.device.sync import check, hash_of, stored_sizes
+from flashneuron.errors import InputError, PackageError
+from flashneuron.package.manifest import MANIFEST, parse_manifest
+from flashneuron.progress import Progress
+
+_IDENTITY = re.compile(r"[0-9a-f]{64}")
+_NAMES_OF_A_CALL = 200  # a command line has an end
+_SHOWN = 12  # digits of an identity, for people
+
+
+@dataclass(frozen=True)
+class StoredPackage:
+    identity: str  # SHA-256 of its manifest
+    name: str  # as its manifest says; of a manifest that cannot be read: its identity
+    objects: Mapping[str, int]  # SHA-256 → bytes of its files
+    missing: int  # of them, how many are not there, or not with their size
+    defect: str | None = None  # of its manifest
+
+    @property
+    def total_bytes(self) -> int:
+        return sum(self.objects.values())
+
+    @property
+    def short_identity(self) -> str:
+        return self.identity[:_SHOWN]
+
+    @property
+    def state(self) -> str:
+        """For people."""
+        return self.defect or (f"{self.missing} files missing" if self.missing else "complete")
+
+
+@dataclass(frozen=True)
+class Store:
+    packages: Sequence[StoredPackage]
+    present: Mapping[str, int]  # SHA-256 → bytes of everything that is there
+
+    @property
+    def unused(self) -> dict[str, int]:
+        """What no package needs: left by pushes that were interrupted, or by removals."""
+        used = {digest for each in self.packages for digest in each.objects}
+        return {digest: size for digest, size in self.present.items() if digest not in used}
+
+    def only_of(self, package: StoredPackage) -> dict[str, int]:
+        """Of what is there, what this package alone needs."""
+        own = package.objects.keys() - {d for each in self.packages if each is not package for d in each.objects}
+        return {digest: size for digest, size in self.present.items() if digest in own}
+
+    def find(self, wanted: str) -> StoredPackage:
+        """By name, or by the first digits of its identity. Errors: InputError that says what there is."""
+        by_name = [package for package in self.packages if package.name == wanted]
+        by_identity = [package for package in self.packages if len(wanted) >= 4 and package.identity.startswith(wanted)]
+        found = by_name or by_identity
+        if len(found) == 1:
+            return found[0]
+        there = ", ".join(f"{package.name} ({package.short_identity})" for package in found or self.packages)
+        if found:
+            raise InputError(f"{wanted} is the name of {len(found)} packages: {there}; say which by its id")
+        raise InputError(f"no package {wanted} is there; there are: {there or 'none'}")
+
+
+def read_store(device: Device) -> Store:
+    """Errors: DeviceError."""
+    folder = device.root / "packages"
+    if device.shell(["test", "-d", str(folder)]).exit_code != 0:
+        return Store((), {})
+    present = stored_sizes(device)
+    names = sorted(check(device.shell(["ls", "-A", str(folder)]), "list its packages").text.split())
+    return Store([_read_package(device, name, present) for name in names if _IDENTITY.fullmatch(name)], present)
+
+
+def verify_package(device: Device, runner: Runner, package: StoredPackage, progress: Progress) -> list[str]:
+    """Hashes on the device what is there of the package. Files that are damaged are removed, so that the next push
+    sends them; returns their SHA-256, and that of files that were not there. Errors: DeviceError.
+    """
+    present, damaged = stored_sizes(device), list[str]()
+    with progress.step(f"verify {package.name}", package.total_bytes, "B") as advance:
+        for digest, size in package.objects.items():
+            path = device.root / "objects" / digest
+            if present.get(digest) != size or hash_of(runner, path) != digest:
+                damaged.append(digest)
+            advance(size)
+    _remove_objects(device, [digest for digest in damaged if digest in present])
+    return damaged
+
+
+def remove_package(device: Device, store: Store, package: StoredPackage) -> int:
+    """Removes the package and the files that it alone needs; returns the bytes that became free."""
+    leaving = store.only_of(package)
+    check(device.shell(["rm", "-rf", str(device.root / "packages" / package.identity)]), f"remove {package.name}")
+    _remove_objects(device, leaving)
+    return sum(leaving.values())
+
+
+def remove_unused(device: Device, store: Store) -> int:
+    """Removes the files that no package needs. Returns the bytes that became free. Errors: DeviceError."""
+    _remove_objects(device, store.unused)
+    return sum(store.unused.values())
+
+
+def _read_package(device: Device, identity: str, present: Mapping[str, int]) -> StoredPackage:
+    path = device.root / "packages" / identity / MANIFEST
+    content = device.shell(["cat", str(path)]).stdout
+    if hashlib.sha256(content).hexdigest() != identity:
+        return StoredPackage(identity, identity[:_SHOWN], {}, 0, "damaged manifest: push it again, or remove it")
+    try:
+        manifest = parse_manifest(content, identity[:_SHOWN])
+    except PackageError as error:
+        return StoredPackage(identity, identity[:_SHOWN], {}, 0, str(error))
+    objects = {entry.sha256: entry.bytes for entry in manifest.files}
+    missing = sum(present.get(digest) != size for digest, size in objects.items())
+    return StoredPackage(identity, manifest.name, objects, missing)
+
+
+def _remove_objects(device: Device, digests: Iterable[str]) -> None:
+    paths = [str(device.root / "objects" / digest) for digest in digests]
+    for first in range(0, len(paths), _NAMES_OF_A_CALL):
+        check(device.shell(["rm", "-f", *paths[first : first + _NAMES_OF_A_CALL]]), "remove files of its store")
