@@ -43,7 +43,7 @@ def without_lowering(monkeypatch: pytest.MonkeyPatch) -> None:
     """Attention programs of a few bytes: lowering takes seconds and is tested where it lives."""
 
     def export_attention(
-        spec: Any, weights: Any, folder: Path, dtype: str, chunk: int, progress: Any
+        spec: Any, weights: Any, folder: Path, dtype: str, chunk: int, progress: Any, records: Path | None
     ) -> dict[str, Any]:
         layers = [f"attention/xnnpack/layer_{i:03}.pte" for i in range(spec.layers)]
         for name in [*layers, "head.xnnpack.pte"]:

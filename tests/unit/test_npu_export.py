@@ -27,6 +27,7 @@ from flashneuron.export.static_graphs import (
     choose_contexts,
     graphs_of,
     group_layers,
+    kv_heads_at_once,
 )
 from flashneuron.export.worker import Worker
 from flashneuron.model.standard_attention import MASKED
@@ -63,6 +64,13 @@ def test_files_hold_neighbours_up_to_their_size(layers: int, width: int, bits: i
     for group in groups:
         assert len(group) == 1 or (len(group) * layer_bytes <= FILE_BYTES and len(group) * graphs <= FILE_GRAPHS)
     assert len(groups) > 1 or layers == 1 or layers * graphs <= FILE_GRAPHS
+
+
+def test_heads_are_attended_to_in_parts_that_fit_the_npus_memory() -> None:
+    assert kv_heads_at_once(4, 64, 256) == 4
+    assert kv_heads_at_once(32, 128, 512) == 32
+    assert kv_heads_at_once(32, 128, 2048) == 8
+    assert kv_heads_at_once(8, 256, 1 << 20) == 1
 
 
 def test_samples_are_what_the_runtime_would_give() -> None:
@@ -112,6 +120,6 @@ def test_what_the_compiler_refuses_is_one_line_and_no_file(tmp_path: Path) -> No
         worker.run(lower_head, file, target, TooDeep(), hidden, hidden)
     message = str(refused.value)
     assert message.startswith("head.pte: the QNN compiler refused it for SM8650: ")
-    assert message.endswith("; choose another --soc or --attention, or --backend xnnpack")
+    assert message.endswith("; choose smaller --contexts, another --soc or --attention, or --backend xnnpack")
     assert "\n" not in message
     assert list(tmp_path.iterdir()) == []

@@ -36,14 +36,15 @@ def block_of(spec: ModelSpec, layer: int) -> AttentionBlock:
 
 @pytest.mark.parametrize("spec", [SPEC, replace(SPEC, norm="post"), replace(SPEC, kv_heads=2)])
 @pytest.mark.parametrize(("tokens", "cached", "position"), [(1, 16, 0), (1, 16, 16), (1, 16, 7), (5, 0, 0), (5, 16, 9)])
+@pytest.mark.parametrize("at_once", [None, 1, 3])
 @torch.no_grad()
 def test_a_cache_of_any_size_gives_what_its_valid_rows_give(
-    spec: ModelSpec, tokens: int, cached: int, position: int
+    spec: ModelSpec, tokens: int, cached: int, position: int, at_once: int | None
 ) -> None:
     block, kv = block_of(spec, 1), spec.kv_heads * spec.head_size
     residual, ffn_out, k, v = (torch.randn(n, w) for n, w in [(tokens, D), (tokens, D), (cached, kv), (cached, kv)])
     mask = causal_mask(tokens, cached, position)
-    found = StandardBlock(block)(residual, ffn_out, k, v, mask)
+    found = StandardBlock(block, at_once)(residual, ffn_out, k, v, mask)
     rows = [x[:position].contiguous().view(torch.uint8).reshape(position, 4 * kv) for x in (k, v)]
     expected = block(residual, ffn_out, *rows, torch.tensor([position]))
     for ours, reference in zip(found, expected, strict=True):

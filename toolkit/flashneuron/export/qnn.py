@@ -34,7 +34,7 @@ from flashneuron.errors import FlashneuronError
 from flashneuron.export.backends import ops_by_place, quiet, report_path
 from flashneuron.export.calibration import SAMPLES, LayerInputs
 from flashneuron.export.etrecord import write_records
-from flashneuron.export.static_graphs import StaticGraph
+from flashneuron.export.static_graphs import StaticGraph, kv_heads_at_once
 from flashneuron.model.blocks import AttentionBlock, HeadBlock
 from flashneuron.model.standard_attention import StandardBlock
 from flashneuron.package.atomic import atomic_path, atomic_write
@@ -82,8 +82,9 @@ def lower_layers(
     """Writes one program with every graph of `layers`, and beside it, as .json, what lowering found out."""
     methods, decode = dict[str, _Method](), target.graphs[0]
     for index, block, seen in layers:
-        module = StandardBlock(block).eval()
         for graph in target.graphs:
+            at_once = kv_heads_at_once(block.kv_heads, block.head_size, graph.cached)
+            module = StandardBlock(block, at_once).eval()
             samples: list[Inputs] = [seen.at(graph, position) for position in seen.positions(graph, SAMPLES)]
             methods[graph.method(index)] = _Method(module, samples)
     with _session(file.path, target):
@@ -195,12 +196,14 @@ def _session(path: Path, target: HtpTarget) -> Iterator[None]:
             yield
         except Exception as error:
             what = f"{path.name}: the QNN compiler refused it for {target.soc}: {_reason(log(), error)}"
-            raise FlashneuronError(f"{what}; choose another --soc or --attention, or --backend xnnpack") from error
+            raise FlashneuronError(
+                f"{what}; choose smaller --contexts, another --soc or --attention, or --backend xnnpack"
+            ) from error
 
 
 def _reason(log: str, error: Exception) -> str:
     lines = [re.sub(r"^.*?\[ERROR\][^:]*:\s*(<E>)?\s*", "", line) for line in log.splitlines() if "[ERROR]" in line]
-    return (lines or [f"{type(error).__name__}: {error}".splitlines()[0]])[-1].strip().rstrip(".")
+    return (lines or [f"{type(error).__name__}: {error}".splitlines()[0]])[0].strip().rstrip(".")
 
 
 @contextmanager

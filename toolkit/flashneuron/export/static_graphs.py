@@ -18,6 +18,9 @@ from flashneuron.model.spec import ModelSpec
 CONTEXTS = (256, 1024, 2048, 4096)  # cache rows of the graphs, where the model goes that far
 FILE_BYTES = 128 << 20  # of weights in one file, if a layer is not larger: a layer of a 7B model in fp16
 FILE_GRAPHS = 16  # in one file, if a layer has no more
+# Of keys or values in fp16 that heads take at once: the compiler keeps them whole in the NPU's own memory (8 MiB on an
+# SM8650, where 16 MiB were refused).
+TILE_BYTES = 4 << 20
 
 
 @dataclass(frozen=True)
@@ -43,6 +46,11 @@ def choose_contexts(asked: Sequence[int] | None, max_context: int) -> tuple[int,
 def graphs_of(chunk: int, contexts: Sequence[int]) -> list[StaticGraph]:
     """Decode and prefill for each context."""
     return [StaticGraph(tokens, rows) for rows in contexts for tokens in (1, chunk)]
+
+
+def kv_heads_at_once(kv_heads: int, head_size: int, cached: int) -> int:
+    """Of a graph with `cached` rows."""
+    return min(kv_heads, max(1, TILE_BYTES // (2 * head_size * cached)))
 
 
 def group_layers(spec: ModelSpec, weight_bits: int, graphs: int) -> list[range]:

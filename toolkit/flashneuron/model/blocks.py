@@ -79,6 +79,7 @@ class AttentionBlock(Block):
         super().__init__()
         name = f"layers.{layer}"
         self.heads, self.kv_heads, self.scale = spec.heads, spec.kv_heads, spec.head_size**-0.5
+        self.head_size = spec.head_size
         self.pre_norm = spec.norm == "pre"
         self.attn_norm = Norm(spec, weights, f"{name}.attn_norm")
         if self.pre_norm:

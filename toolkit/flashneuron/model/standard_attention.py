@@ -37,18 +37,36 @@ def causal_mask(tokens: int, cached: int, position: int) -> Tensor:
 class StandardBlock(nn.Module):
     """`block` with the cache and a mask as inputs: residual, ffn_out fp32 [T, d]; k_cache, v_cache [C, kv] of any float
     type; mask fp32 [T, C + T]. Outputs as AttentionBlock's: residual, ffn_input fp32 [T, d]; k, v fp32 [T, kv].
+    `kv_heads_at_once` are attended to together, by default all: each number of them takes its own columns of the cache.
     """
 
-    def __init__(self, block: AttentionBlock) -> None:
+    def __init__(self, block: AttentionBlock, kv_heads_at_once: int | None = None) -> None:
         super().__init__()
         self.block = block
+        self.kv_heads_at_once = kv_heads_at_once or block.kv_heads
 
     def forward(
         self, residual: Tensor, ffn_out: Tensor, k_cache: Tensor, v_cache: Tensor, mask: Tensor
     ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         block = self.block
         residual, q, k, v = block.project(residual, ffn_out)
-        keys, values = torch.cat([k_cache.float(), k]), torch.cat([v_cache.float(), v])
-        mixed = attend(q, keys, values, mask, block.heads, block.kv_heads)
-        residual, ffn_input = block.finish(residual, mixed)
+        parts = [
+            self._attend(q, k, v, k_cache, v_cache, mask, first)
+            for first in range(0, block.kv_heads, self.kv_heads_at_once)
+        ]
+        residual, ffn_input = block.finish(residual, parts[0] if len(parts) == 1 else torch.cat(parts, 1))
         return residual, ffn_input, k, v
+
+    def _attend(
+        self, q: Tensor, k: Tensor, v: Tensor, k_cache: Tensor, v_cache: Tensor, mask: Tensor, first: int
+    ) -> Tensor:
+        """Of the kv heads from `first` on."""
+        block = self.block
+        count = min(self.kv_heads_at_once, block.kv_heads - first)
+        if count < block.kv_heads:
+            size, group = k.shape[1] // block.kv_heads, block.heads // block.kv_heads
+            own, queries = slice(first * size, (first + count) * size), group * size
+            q = q[:, first * queries : (first + count) * queries]
+            k, v, k_cache, v_cache = k[:, own], v[:, own], k_cache[:, own], v_cache[:, own]
+        keys, values = torch.cat([k_cache.float(), k]), torch.cat([v_cache.float(), v])
+        return attend(q, keys, values, mask, count * (block.heads // block.kv_heads), count)
