@@ -13,7 +13,7 @@ def store_table(store: Store, device: str) -> str:
          format_bytes(sum(store.only_of(p).values())), p.state)
         for p in store.packages
     ]  # fmt: skip
-    blocks = [text_table(("package", "id", "files", "size", "its alone", "state"), rows)] if rows else []
+    blocks = [text_table(("package", "id", "files", "size", "frees", "state"), rows)] if rows else []
     if store.unused:
         size = format_bytes(sum(store.unused.values()))
         blocks.append(
