@@ -105,6 +105,7 @@ def test_tokens_are_the_cpus_across_contexts(session: Session, model_folder: Pat
         assert on_npu.ready.settings["backend"] == "qnn-sm8650"
         assert on_cpu.ready.settings["backend"] == "xnnpack"
         assert on_npu.ready.attention_loaded_bytes
+        assert (on_npu.ready.kv_in_place, on_cpu.ready.kv_in_place) == (False, None)  # an emulator shares no memory
         assert len(prompt) < CONTEXTS[0] < len(prompt) + NEW_TOKENS
         ours, theirs = on_npu.result.token_ids, on_cpu.result.token_ids
         same = next((i for i in range(NEW_TOKENS) if ours[i] != theirs[i]), None)

@@ -41,6 +41,7 @@ struct EngineFacts {
   std::string backend_why;             // why settings().backend is what it is; empty: the package has no other
   int64_t attention_load_us = 0;       // programs of attention and head
   int64_t attention_loaded_bytes = 0;  // of the process's RSS while they were loaded, as measured
+  std::optional<bool> kv_in_place;     // the NPU reads the KV cache where it lies; absent: no NPU
 };
 
 struct EngineState;

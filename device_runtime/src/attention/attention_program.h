@@ -9,6 +9,7 @@
 #include <string>
 
 #include "attention/kv_cache.h"
+#include "core/memory_source.h"
 #include "flashneuron/status.h"
 #include "package/package.h"
 
@@ -30,6 +31,8 @@ class AttentionProgram {
                        KvCache& kv, float* residual_out, float* ffn_input) = 0;
   // Logits of one token. residual, ffn_out: [hidden]; logits: [vocab_size].
   virtual Status head(const float* residual, const float* ffn_out, std::span<float> logits) = 0;
+  // Where a KvCache has to lie to be read in place; null: anywhere, if need be it is copied.
+  virtual MemorySource* kv_memory() { return nullptr; }
 };
 
 // Rows that a KvCache of `context` tokens needs: static graphs read as many as they were compiled for.

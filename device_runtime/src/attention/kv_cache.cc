@@ -1,6 +1,8 @@
 #include "attention/kv_cache.h"
 
+#include <array>
 #include <cstring>
+#include <utility>
 
 #include "core/align.h"
 #include "kernels/kernels.h"
@@ -17,15 +19,19 @@ constexpr uint64_t matrix_bytes(uint32_t capacity, uint32_t row_bytes) {
 
 }  // namespace
 
-Result<KvCache> KvCache::create(uint32_t layers, uint32_t capacity, uint32_t kv_size, KvType type) {
+Result<KvCache> KvCache::create(uint32_t layers, uint32_t capacity, uint32_t kv_size, KvType type,
+                                MemorySource* source) {
   KvCache cache;
   cache.capacity_ = capacity;
   cache.kv_size_ = kv_size;
   cache.row_bytes_ = static_cast<uint32_t>(kv_size * element_bytes(element(type)));
   cache.type_ = type;
   cache.layers_.reserve(layers);
+  const size_t matrix = matrix_bytes(capacity, cache.row_bytes_);
+  const std::array<size_t, 2> tensors{0, matrix};
   for (uint32_t layer = 0; layer < layers; ++layer) {
-    FN_ASSIGN_OR_RETURN(AlignedBuffer buffer, AlignedBuffer::create(2 * matrix_bytes(capacity, cache.row_bytes_)));
+    FN_ASSIGN_OR_RETURN(AlignedBuffer buffer,
+                        source ? source->allocate(2 * matrix, tensors) : AlignedBuffer::create(2 * matrix));
     std::memset(buffer.data(), 0, buffer.size());
     cache.layers_.push_back(std::move(buffer));
   }

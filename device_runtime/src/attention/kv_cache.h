@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "core/aligned_buffer.h"
+#include "core/memory_source.h"
 #include "flashneuron/options.h"
 #include "flashneuron/status.h"
 
@@ -13,8 +14,10 @@ namespace flashneuron {
 
 class KvCache {
  public:
-  // All zeros, so that rows that nobody wrote are numbers. Error: kOutOfMemory.
-  static Result<KvCache> create(uint32_t layers, uint32_t capacity, uint32_t kv_size, KvType type);
+  // All zeros, so that rows that nobody wrote are numbers. Its memory is the heap's, or that of `source`. Error:
+  // kOutOfMemory.
+  static Result<KvCache> create(uint32_t layers, uint32_t capacity, uint32_t kv_size, KvType type,
+                                MemorySource* source = nullptr);
   static uint64_t bytes(uint32_t layers, uint32_t capacity, uint32_t kv_size, KvType type);
 
   uint32_t capacity() const { return capacity_; }

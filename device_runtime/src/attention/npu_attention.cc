@@ -6,9 +6,11 @@
 
 namespace flashneuron {
 
-NpuAttention::NpuAttention(const ModelFacts& model, const AttentionFacts& facts, std::unique_ptr<StaticGraphs> graphs)
+NpuAttention::NpuAttention(const ModelFacts& model, const AttentionFacts& facts, std::unique_ptr<StaticGraphs> graphs,
+                           std::unique_ptr<NpuMemory> memory)
     : model_(model),
       facts_(facts),
+      memory_(std::move(memory)),
       graphs_(std::move(graphs)),
       mask_(size_t{facts.max_chunk} * (facts.contexts.back() + facts.max_chunk)),
       residual_(size_t{facts.max_chunk} * model.hidden_size),

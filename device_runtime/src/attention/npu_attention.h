@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "attention/attention_program.h"
+#include "attention/npu_memory.h"
 #include "package/manifest.h"
 
 namespace flashneuron {
@@ -41,13 +42,16 @@ class NpuAttention final : public AttentionProgram {
  public:
   static constexpr float kMasked = -255.0f;
 
-  NpuAttention(const ModelFacts& model, const AttentionFacts& facts, std::unique_ptr<StaticGraphs> graphs);
+  // `memory`: what the graphs read in place; null: they take their inputs from anywhere.
+  NpuAttention(const ModelFacts& model, const AttentionFacts& facts, std::unique_ptr<StaticGraphs> graphs,
+               std::unique_ptr<NpuMemory> memory = nullptr);
 
   uint32_t max_chunk() const override { return facts_.max_chunk; }
   // Precondition: `kv` is fp16.
   Status layer(uint32_t layer, uint32_t position, uint32_t tokens, const float* residual, const float* ffn_out,
                KvCache& kv, float* residual_out, float* ffn_input) override;
   Status head(const float* residual, const float* ffn_out, std::span<float> logits) override;
+  MemorySource* kv_memory() override { return memory_.get(); }
 
   // Bytes of its own buffers.
   static uint64_t buffer_bytes(const ModelFacts& model, const AttentionFacts& facts);
@@ -58,6 +62,7 @@ class NpuAttention final : public AttentionProgram {
 
   const ModelFacts model_;
   const AttentionFacts facts_;
+  const std::unique_ptr<NpuMemory> memory_;  // outlives the graphs, which know its addresses
   const std::unique_ptr<StaticGraphs> graphs_;
   std::vector<float> mask_;
   std::vector<float> residual_;  // [max_chunk, hidden], where a chunk is not full

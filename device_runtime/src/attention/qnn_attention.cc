@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <cstdio>
 #include <map>
+#include <optional>
 #include <utility>
 #include <vector>
 
@@ -170,7 +171,9 @@ Result<std::unique_ptr<AttentionProgram>> load_npu_attention(const Package& pack
                                      " compiled it: push QNN libraries that are at least as new, or export it again");
   }
   release_free_memory();
-  return std::unique_ptr<AttentionProgram>(std::make_unique<NpuAttention>(model, facts, std::move(graphs)));
+  const std::optional<NpuAllocator> allocator = npu_allocator();
+  return std::unique_ptr<AttentionProgram>(std::make_unique<NpuAttention>(
+      model, facts, std::move(graphs), allocator ? NpuMemory::create(*allocator) : nullptr));
 }
 
 AttentionEstimate estimate_npu_attention(const Package& package, const AttentionFacts& facts,

@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <cstdlib>
 #include <string>
+#include <utility>
 
 #include "core/align.h"
 
@@ -34,6 +35,13 @@ Result<AlignedBuffer> AlignedBuffer::create(size_t bytes) {
   return buffer;
 }
 
-void AlignedBuffer::Free::operator()(std::byte* data) const { std::free(data); }
+AlignedBuffer AlignedBuffer::adopt(std::byte* data, size_t bytes, std::function<void(std::byte*)> release) {
+  AlignedBuffer buffer;
+  buffer.data_ = {data, Free{std::move(release)}};
+  buffer.bytes_ = bytes;
+  return buffer;
+}
+
+void AlignedBuffer::Free::operator()(std::byte* data) const { release ? release(data) : std::free(data); }
 
 }  // namespace flashneuron

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstddef>
+#include <functional>
 #include <memory>
 #include <span>
 
@@ -17,6 +18,8 @@ class AlignedBuffer {
   AlignedBuffer() = default;
   // Untouched (not zeroed) memory of `bytes` rounded up to kAlignment. Error: kOutOfMemory.
   static Result<AlignedBuffer> create(size_t bytes);
+  // `bytes` at `data`, aligned to a page at least, given to `release` in the end.
+  static AlignedBuffer adopt(std::byte* data, size_t bytes, std::function<void(std::byte*)> release);
 
   std::byte* data() { return data_.get(); }
   const std::byte* data() const { return data_.get(); }
@@ -26,6 +29,7 @@ class AlignedBuffer {
  private:
   struct Free {
     void operator()(std::byte* data) const;
+    std::function<void(std::byte*)> release;  // empty: std::free
   };
   std::unique_ptr<std::byte, Free> data_;
   size_t bytes_ = 0;

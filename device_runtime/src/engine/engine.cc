@@ -137,7 +137,9 @@ Result<std::unique_ptr<Engine>> Engine::load(const Options& options) {
                   chosen.warnings,
                   chosen.backend_why,
                   attention.load_us,
-                  attention.loaded_bytes};
+                  attention.loaded_bytes,
+                  {}};
+  if (chosen.attention_facts().is_npu()) state->facts.kv_in_place = state->attention->kv_memory() != nullptr;
   return std::make_unique<Engine>(std::move(state));
 }
 
@@ -154,8 +156,8 @@ Result<std::unique_ptr<Session>> Engine::new_session() {
   const Configuration& chosen = engine.chosen;
   const ModelFacts& model = chosen.manifest().model;
   auto state = std::make_unique<SessionState>(engine);
-  FN_ASSIGN_OR_RETURN(state->kv,
-                      KvCache::create(model.layers, chosen.cache_rows(), model.kv_size(), chosen.options.kv));
+  FN_ASSIGN_OR_RETURN(state->kv, KvCache::create(model.layers, chosen.cache_rows(), model.kv_size(), chosen.options.kv,
+                                                 engine.attention->kv_memory()));
   FfnStageOptions ffn;
   ffn.read_all = chosen.options.residency == Residency::kNaive;
   ffn.keep_misses = chosen.options.residency == Residency::kCached && engine.predictor != nullptr;

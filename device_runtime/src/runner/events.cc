@@ -77,6 +77,7 @@ Json ready_event(const Engine& engine, const Keys& sampling, int64_t load_us) {
                {"warnings", facts.warnings}};
   if (!facts.backend_why.empty()) json["backend_why"] = facts.backend_why;
   if (facts.buffered_reason) json["direct_io_why"] = *facts.buffered_reason;
+  if (facts.kv_in_place) json["kv_in_place"] = *facts.kv_in_place;
   return json;
 }
 

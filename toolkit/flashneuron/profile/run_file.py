@@ -76,6 +76,7 @@ class Ready(_Record):
     backend_why: str | None = None  # why settings["backend"] was taken
     attention_load_us: int | None = None
     attention_loaded_bytes: int | None = None  # of RSS, while the attention programs were loaded
+    kv_in_place: bool | None = None  # the NPU reads the KV cache where it lies; None: no NPU
 
     @property
     def on_npu(self) -> bool:
