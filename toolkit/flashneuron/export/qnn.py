@@ -130,9 +130,7 @@ def _compile(
 
     options = utils.generate_htp_compiler_spec(use_fp16=target.dtype == "fp16", use_weight_sharing=share)
     # With shared buffers a device that has them reads the KV cache in place; elsewhere nothing changes.
-    specs = utils.generate_qnn_executorch_compiler_spec(
-        getattr(QcomChipset, target.soc), options, shared_buffer=True
-    )
+    specs = utils.generate_qnn_executorch_compiler_spec(getattr(QcomChipset, target.soc), options, shared_buffer=True)
     modules = {name: _quantized(method, target) for name, method in methods.items()}
     inputs = {name: method.samples[0] for name, method in methods.items()}
     edge = utils.to_edge_transform_and_lower_to_qnn(modules, inputs, specs, generate_etrecord=records)
