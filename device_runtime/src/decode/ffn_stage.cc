@@ -215,6 +215,21 @@ Status FfnStage::start_rounds(Counters& counters) {
   return {};
 }
 
+Status FfnStage::turn_rounds(size_t i, Counters& counters) {
+  for (bool turned = true; turned;) {
+    turned = false;
+    for (NeuronBatch& batch : demand_) {
+      const bool passed = i == call_.selected.size() || (!batch.empty() && batch.neurons().back() < call_.selected[i]);
+      if (batch.empty() || !passed) continue;
+      if (options_.read_all) FN_RETURN_IF_ERROR(batch.wait_all(counters));
+      batch.clear();
+      turned = true;
+    }
+    FN_RETURN_IF_ERROR(start_rounds(counters));
+  }
+  return {};
+}
+
 Status FfnStage::walk(std::span<float> out, Counters& counters) {
   const std::span<const uint32_t> selected = call_.selected;
   if (call_.tokens == 1) {
@@ -222,7 +237,9 @@ Status FfnStage::walk(std::span<float> out, Counters& counters) {
     accumulator_.activate(call_.rows, activations_);
   }
   const size_t most = call_.tokens == 1 ? selected.size() : kMaxRows;
-  for (size_t begin = 0; begin < selected.size();) {
+  for (size_t begin = 0;;) {
+    FN_RETURN_IF_ERROR(turn_rounds(begin, counters));
+    if (begin == selected.size()) break;
     queue_.poll();
     size_t end = begin;
     while (end < selected.size() && end - begin < most && locate(end)) ++end;
@@ -232,15 +249,7 @@ Status FfnStage::walk(std::span<float> out, Counters& counters) {
     }
     add(begin, end, counters);
     begin = end;
-    for (NeuronBatch& batch : demand_) {
-      const bool used_up = !batch.empty() && (begin == selected.size() || batch.neurons().back() < selected[begin]);
-      if (!used_up) continue;
-      if (options_.read_all) FN_RETURN_IF_ERROR(batch.wait_all(counters));
-      batch.clear();
-    }
-    FN_RETURN_IF_ERROR(start_rounds(counters));
   }
-  for (NeuronBatch& batch : demand_) batch.clear();
   early_[call_.layer % 2].clear();
   if (call_.tokens == 1) {
     const auto activations = std::span(activations_).first(selected.size());

@@ -123,6 +123,8 @@ class FfnStage {
   Status walk(std::span<float> out, Counters& counters);
   // Starts the next round of reads on demand where a staging area is free.
   Status start_rounds(Counters& counters);
+  // Frees the areas of rounds that lie before selected neuron i, all of them where there is none, for the next ones.
+  Status turn_rounds(size_t i, Counters& counters);
   // Fills rows_[i] if the record of selected neuron i is there.
   bool locate(size_t i);
   // Waits for the record of selected neuron i.

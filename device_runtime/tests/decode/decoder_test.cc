@@ -101,6 +101,25 @@ TEST_P(DecoderBits, TheOrderOnFlashAndTheHotSetDoNotChangeABit) {
   }
 }
 
+TEST(Decoder, NaiveReadsEveryRowHoweverFewAreSelected) {
+  const TinyPackage files({.hidden_size = 240, .dtype = DType::kFp32});
+  RigOptions small{.residency = Residency::kNaive, .staging_bytes = 160 * 1024};
+  Rig naive(files, small), cached(files, {});
+  const ModelFacts& model = naive.package().manifest().model;
+  const std::vector<float> x(model.hidden_size, 0.25f);
+  const uint32_t last = model.ffn_size - 1;
+  for (const std::vector<uint32_t>& selected : {std::vector<uint32_t>{last}, {0, last}, {0}, {}, {last / 2, last}}) {
+    std::vector<float> found(model.hidden_size), expected(model.hidden_size);
+    Counters counters, ignored;
+    ASSERT_TRUE(naive.ffn().begin(0, x, selected, counters).ok());
+    ASSERT_TRUE(naive.ffn().finish(found, counters).ok());
+    ASSERT_TRUE(cached.ffn().begin(0, x, selected, ignored).ok());
+    ASSERT_TRUE(cached.ffn().finish(expected, ignored).ok());
+    EXPECT_TRUE(same_bits(found, expected));
+    EXPECT_GE(counters.bytes_wanted, int64_t{model.ffn_size} * model.hidden_size * 8);
+  }
+}
+
 TEST(Decoder, APredictorThatIsExactGivesTheDenseResult) {
   const TinyPackage files({.predictor = TinyPredictor::kExact});
   const std::vector<float> dense = run(files, {});
