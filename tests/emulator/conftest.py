@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from flashneuron.device.adb import AdbDevice
+from flashneuron.device.adb import AdbDevice, tcp_device
 from flashneuron.device.host import HostDevice
 from flashneuron.device.phones import RunningPhone
 from flashneuron.device.protocol import PHONE_ROOT, Device
@@ -40,7 +40,7 @@ def phone() -> Iterator[RunningPhone]:
 
 @pytest.fixture
 def device(phone: RunningPhone) -> AdbDevice:
-    return AdbDevice("127.0.0.1", phone.port)
+    return tcp_device("127.0.0.1", phone.port)
 
 
 @pytest.fixture(scope="session")
@@ -66,7 +66,7 @@ def target(request: pytest.FixtureRequest, tmp_path: Path) -> Device:
     if request.param == "host":
         return HostDevice(tmp_path / "host device")
     phone: RunningPhone = request.getfixturevalue("phone")
-    device = AdbDevice("127.0.0.1", phone.port, PHONE_ROOT.with_name("it's a root"))
+    device = tcp_device("127.0.0.1", phone.port, PHONE_ROOT.with_name("it's a root"))
     device.shell(["rm", "-rf", str(device.root)])
     return device
 

@@ -14,7 +14,7 @@ import pytest
 from click.testing import CliRunner
 
 from flashneuron.cli.main import cli
-from flashneuron.device.adb import AdbDevice
+from flashneuron.device.adb import AdbDevice, tcp_device
 from flashneuron.device.phones import RunningPhone, running_phones
 from flashneuron.emulator.phone import start_phone, stop_phone
 from flashneuron.emulator.profiles import DEFAULT_PROFILE, load_profile
@@ -47,7 +47,7 @@ def require_enforced(phone: RunningPhone, name: str) -> None:
 
 def with_dd(phone: RunningPhone) -> AdbDevice:
     """The phone with this machine's dd on it (Debian's toybox has none) and 8 MiB to read."""
-    device = AdbDevice("127.0.0.1", phone.port)
+    device = tcp_device("127.0.0.1", phone.port)
     device.push(Path(shutil.which("dd") or "/bin/dd"), DD)
     device.shell([str(DD), "if=/dev/urandom", "of=/data/local/tmp/data", "bs=1M", "count=8", "conv=fsync"])
     return device
@@ -109,7 +109,7 @@ def test_names_that_are_taken_or_unfit_are_refused(phone: RunningPhone) -> None:
 
 def test_a_phone_that_goes_away_ends_a_stream_at_once_and_leaves_nothing() -> None:
     phone = start_phone(DEFAULT_PROFILE, SilentProgress(), name=f"test-gone-{os.getpid()}")
-    device = AdbDevice("127.0.0.1", phone.port)
+    device = tcp_device("127.0.0.1", phone.port)
     with device.stream(["sh", "-c", "echo started; sleep 600"]) as running:
         lines = iter(running)
         assert next(lines) == b"started"
@@ -125,7 +125,7 @@ def test_a_phone_that_goes_away_ends_a_stream_at_once_and_leaves_nothing() -> No
 
 def test_a_killed_supervisor_takes_its_phone_along_and_leaves_nothing_for_long() -> None:
     phone = start_phone(DEFAULT_PROFILE, SilentProgress(), name=f"test-killed-{os.getpid()}")
-    device = AdbDevice("127.0.0.1", phone.port)
+    device = tcp_device("127.0.0.1", phone.port)
     with device.stream(["sh", "-c", "echo started; sleep 600"]) as running:
         lines = iter(running)
         next(lines)

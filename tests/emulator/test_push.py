@@ -10,7 +10,7 @@ from pathlib import Path, PurePosixPath
 import pytest
 from conftest import HASHING_RUNNER
 
-from flashneuron.device.adb import AdbDevice
+from flashneuron.device.adb import AdbDevice, tcp_device
 from flashneuron.device.phones import RunningPhone
 from flashneuron.device.protocol import Device
 from flashneuron.device.runner import Runner
@@ -102,7 +102,7 @@ def test_a_full_disk_in_mid_push_is_told_and_nothing_half_made_stays(
     folder = PurePosixPath("/data/local/tmp/small")
     device.shell(["mkdir", "-p", str(folder)])
     in_phone(phone, "mount", "-t", "tmpfs", "-o", "size=40m,uid=2000", "tmpfs", folder)
-    small = AdbDevice("127.0.0.1", phone.port, folder)
+    small = tcp_device("127.0.0.1", phone.port, folder)
     runner = push_runner(small, SilentProgress(), lambda abi: runtime)
 
     def fill() -> None:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import os
 import socket
+import sys
 from pathlib import Path
 
 import pytest
 
+from flashneuron.device.adb_server import ListedDevice
 from flashneuron.device.discover import open_device
 from flashneuron.device.phones import RunningPhone, process_start_ticks, record_phone, running_phones
 from flashneuron.errors import DeviceError
@@ -34,14 +36,16 @@ def test_host_is_a_folder_in_the_cache(cache: Path) -> None:
 
 def test_no_device_says_how_to_get_one() -> None:
     with pytest.raises(DeviceError, match="no emulated phone runs; start one with 'flashneuron emulator start'"):
-        open_device(None)
+        open_device(None, list)
 
 
 def test_several_phones_are_listed() -> None:
     make_phone("a")
     make_phone("b")
-    with pytest.raises(DeviceError, match=r"127\.0\.0\.1:5038 \(a\), 127\.0\.0\.1:5038 \(b\)"):
-        open_device(None)
+    with pytest.raises(
+        DeviceError, match=r"127\.0\.0\.1:5038 \(emulated phone a\), 127\.0\.0\.1:5038 \(emulated phone b\)"
+    ):
+        open_device(None, list)
 
 
 def test_phones_that_are_gone_are_forgotten(cache: Path) -> None:
@@ -58,12 +62,28 @@ def test_phones_that_are_gone_are_forgotten(cache: Path) -> None:
 @pytest.mark.parametrize("spec", ["", "phone", "host:0", "host:99999", "a b:1", ":5038", "$(id):5038"])
 def test_what_is_no_device_is_refused(spec: str) -> None:
     with pytest.raises(DeviceError, match="is not a device; start one with"):
-        open_device(spec)
+        open_device(spec, list)
 
 
-def test_usb_is_refused_with_the_way_round() -> None:
-    with pytest.raises(DeviceError, match="USB is not supported; run 'adb tcpip 5555'"):
+def test_usb_without_libusb_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "usb1", None)
+    monkeypatch.delitem(sys.modules, "adb_shell.transport.usb_transport", raising=False)
+    with pytest.raises(DeviceError, match=r"pip install 'flashneuron\[usb\]'"):
         open_device("usb:ABC")
+
+
+def test_the_servers_devices_count_too() -> None:
+    phone, ready = make_phone("a"), ListedDevice("ABC", "device", "Pixel 8")
+    with pytest.raises(DeviceError, match=r"several devices; .*: 127\.0\.0\.1:5038 .*, ABC \(Pixel 8\)"):
+        open_device(None, lambda: [ready])
+    Path(os.environ["XDG_CACHE_HOME"], "flashneuron/emulator/running", f"{phone.name}.json").unlink()
+    locked = ListedDevice("XYZ", "unauthorized")
+    with pytest.raises(DeviceError, match=r"no emulated phone runs; the adb server has XYZ \(unauthorized\)"):
+        open_device(None, lambda: [locked])
+    with pytest.raises(DeviceError, match=r"XYZ \(unauthorized\); allow this computer on its screen"):
+        open_device("XYZ", lambda: [locked])
+    with pytest.raises(DeviceError, match=r"'Q' is not a device; the adb server has XYZ"):
+        open_device("Q", lambda: [locked])
 
 
 def test_a_port_where_nobody_answers_is_told() -> None:

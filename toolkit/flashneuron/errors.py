@@ -36,6 +36,10 @@ class DeviceError(FlashneuronError):
     """A device cannot be found or reached, refused an operation, ran out of space or went away."""
 
 
+class LinkLost(DeviceError):
+    """The device went away in the middle: cable, Wi-Fi, reboot. What runs on it may go on."""
+
+
 class RunnerError(FlashneuronError):
     """The runner reported an error event (PROTOCOL.md). `code` and `detail` are the event's."""
 

@@ -21,7 +21,7 @@ package_argument = click.argument("package", metavar="PKG", type=click.Path(path
 device_option = click.option(
     "--device",
     metavar="D",
-    help="host:port, a serial, or host for this machine; default: the emulated phone that runs.",
+    help="HOST:PORT, a serial of adb devices, usb:SERIAL, or host for this machine; default: the only one there.",
 )
 
 

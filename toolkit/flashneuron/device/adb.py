@@ -1,22 +1,22 @@
-"""A device behind adb over TCP: every stream has a connection of its own."""
+"""A device behind adb: a link (link.py) for each command and file."""
 
 from __future__ import annotations
 
 import io
 import os
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, suppress
 from pathlib import Path, PurePosixPath
 from types import TracebackType
 
 from flashneuron.device import adb_sync
-from flashneuron.device.keys import load_signers
-from flashneuron.device.link import AdbLink
+from flashneuron.device.link import Connect, Link
 from flashneuron.device.protocol import PHONE_ROOT, DeviceKind, RunningCommand, ShellResult
 from flashneuron.device.quote import quote_argv
 from flashneuron.device.shell_frames import EXIT, STDERR, STDOUT, FrameDecoder
-from flashneuron.device.transport import RepairedTcpTransport
+from flashneuron.device.shell_trailer import TrailerDecoder, new_mark, wrap
+from flashneuron.device.tcp_link import connect_tcp
 from flashneuron.errors import DeviceError
 from flashneuron.progress import Advance
 
@@ -24,22 +24,29 @@ _STDERR_KEPT = 64 * 1024
 
 
 class AdbDevice:
-    """See protocol.Device. Nothing is sent before the first call."""
+    """See protocol.Device. Nothing is sent before the first call. `parallel` is how many links at once are of use."""
 
     kind: DeviceKind = "adb"
 
-    def __init__(self, host: str, port: int, root: PurePosixPath = PHONE_ROOT) -> None:
-        self._host = host
-        self._port = port
-        self.name = f"{host}:{port}"
+    def __init__(
+        self,
+        name: str,
+        connect: Connect,
+        root: PurePosixPath = PHONE_ROOT,
+        parallel: int = 1,
+        close: Callable[[], None] = lambda: None,
+    ) -> None:
+        self.name = name
         self.root = root
+        self.parallel_streams = parallel
+        self._connect = connect
+        self.close = close
 
     def shell(self, argv: Sequence[str], *, stdin: PurePosixPath | None = None, timeout_s: float = 60) -> ShellResult:
         output = {STDOUT: bytearray(), STDERR: bytearray()}
         deadline = time.monotonic() + timeout_s
-        decoder = FrameDecoder()
         with closing(self._connect()) as link:
-            link.open(b"shell,v2,raw:" + quote_argv(argv, stdin).encode())
+            decoder = _open_shell(link, quote_argv(argv, stdin))
             while (left_s := deadline - time.monotonic()) > 0:
                 data = link.read(left_s)
                 if data is None:
@@ -78,24 +85,33 @@ class AdbDevice:
         finally:
             partial.unlink(missing_ok=True)
 
-    def close(self) -> None:
-        pass
 
-    def _connect(self) -> AdbLink:
-        return AdbLink(RepairedTcpTransport(self._host, self._port), self.name, load_signers)
+def tcp_device(host: str, port: int, root: PurePosixPath = PHONE_ROOT) -> AdbDevice:
+    """The adbd that listens there. Parallel streams hide what each file waits for: the device's answers."""
+    name = f"{host}:{port}"
+    return AdbDevice(name, lambda: connect_tcp(host, port, name), root, parallel=4)
+
+
+def _open_shell(link: Link, command: str) -> FrameDecoder | TrailerDecoder:
+    """Starts `command`; what comes back is for the decoder."""
+    if "shell_v2" in link.features:
+        link.open(b"shell,v2,raw:" + command.encode())
+        return FrameDecoder()
+    mark = new_mark()
+    link.open(b"exec:" + wrap(command, mark).encode())
+    return TrailerDecoder(mark)
 
 
 class _AdbCommand:
     """A command on a link of its own. The first line that the shell prints is the process's number."""
 
-    def __init__(self, device: AdbDevice, link: AdbLink, command: str) -> None:
+    def __init__(self, device: AdbDevice, link: Link, command: str) -> None:
         self._device = device
         self._link = link
-        self._decoder = FrameDecoder()
         self._stderr = bytearray()
         self._exit_code: int | None = None
         try:
-            link.open(b"shell,v2,raw:echo $$; " + command.encode())
+            self._decoder = _open_shell(link, "echo $$; " + command)
             self._lines = self._read_lines()
             self._pid = next(self._lines).decode()
         except BaseException:

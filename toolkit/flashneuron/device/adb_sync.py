@@ -7,19 +7,19 @@ from collections.abc import Iterator
 from pathlib import PurePosixPath
 from typing import BinaryIO
 
-from flashneuron.device.link import AdbLink
+from flashneuron.device.link import Link
 from flashneuron.errors import DeviceError
 from flashneuron.progress import Advance
 
 _CHUNK = 64 * 1024  # the largest DATA that adbd takes
 _HEADER = struct.Struct("<4sI")
+_STAT = struct.Struct("<3I")  # mode, size, time
+_STAT2 = struct.Struct("<IQQ4IQ3q")  # error, dev, ino, mode, nlink, uid, gid, size, 3 times
 _ANSWER_S = 60.0  # flash may take this long to swallow what was sent
 _REGULAR_FILE = 0o100000
 
 
-def send(
-    link: AdbLink, source: BinaryIO, remote: PurePosixPath, mode: int, mtime: int, advance: Advance | None
-) -> None:
+def send(link: Link, source: BinaryIO, remote: PurePosixPath, mode: int, mtime: int, advance: Advance | None) -> None:
     """Write a file on the device from `source`; the device makes missing folders."""
     link.open(b"sync:")
     target = f"{remote},{_REGULAR_FILE | mode & 0o777}".encode()
@@ -44,23 +44,37 @@ def send(
         raise DeviceError(f"cannot write {remote} on the device: {reader.text(size)}")
 
 
-def receive(link: AdbLink, remote: PurePosixPath) -> Iterator[bytes]:
-    """The bytes of a file on the device."""
+def receive(link: Link, remote: PurePosixPath) -> Iterator[bytes]:
+    """The bytes of a file on the device. Raises DeviceError if fewer come than the file had at the start."""
     link.open(b"sync:")
-    path = str(remote).encode()
-    link.write(_HEADER.pack(b"RECV", len(path)) + path, _ANSWER_S)
     reader = _Reader(link)
+    path = str(remote).encode()
+    expected, received = _size(link, reader, path), 0
+    link.write(_HEADER.pack(b"RECV", len(path)) + path, _ANSWER_S)
     while True:
         answer, size = reader.header()
         if answer == b"DONE":
-            return
-        if answer != b"DATA":
+            break
+        if answer != b"DATA" or size > _CHUNK:
             raise DeviceError(f"cannot read {remote} on the device: {reader.text(size)}")
         yield reader.exactly(size)
+        received += size
+    if received < expected:
+        raise DeviceError(f"{remote} on the device has {expected} bytes, {received} came; try again")
+
+
+def _size(link: Link, reader: _Reader, path: bytes) -> int:
+    """Of a file; 0 where there is none. Modulo 2^32 on devices without stat_v2."""
+    request = b"STA2" if "stat_v2" in link.features else b"STAT"
+    link.write(_HEADER.pack(request, len(path)) + path, _ANSWER_S)
+    if reader.exactly(4) != request:
+        raise DeviceError("the device does not answer as adb's file transfer does")
+    form, place = (_STAT2, 7) if request == b"STA2" else (_STAT, 1)
+    return int(form.unpack(reader.exactly(form.size))[place])
 
 
 class _Reader:
-    def __init__(self, link: AdbLink) -> None:
+    def __init__(self, link: Link) -> None:
         self._link = link
         self._buffer = bytearray()
 

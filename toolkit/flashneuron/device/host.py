@@ -34,6 +34,7 @@ class HostDevice:
 
     kind: DeviceKind = "host"
     name = "host"
+    parallel_streams = 1  # the disk is the bottleneck
 
     def __init__(self, root: Path | None = None) -> None:
         self.root = PurePosixPath((root or default_root()).absolute())

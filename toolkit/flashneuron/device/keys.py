@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from flashneuron.device.link import Signer
+from flashneuron.device.wire import Signer
 
 
 def load_signers() -> list[Signer]:

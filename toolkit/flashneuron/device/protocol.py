@@ -68,6 +68,11 @@ class Device(Protocol):
     def kind(self) -> DeviceKind: ...
 
     @property
+    def parallel_streams(self) -> int:
+        """How many transfers at once are faster than one after the other."""
+        ...
+
+    @property
     def root(self) -> PurePosixPath:
         """flashneuron's own folder on the device; it may not exist yet."""
         ...

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import select
 import socket
+from contextlib import suppress
 
 from adb_shell.transport.tcp_transport import TcpTransport
 
@@ -44,3 +45,8 @@ class RepairedTcpTransport(TcpTransport):  # type: ignore[misc]  # adb-shell has
                 raise TimeoutError(f"it took no data for {transport_timeout_s:g} s")
             left = left[self._connection.send(left) :]
         return total
+
+    def cut(self) -> None:
+        """Ends the connection under whoever waits for it, from any thread."""
+        with suppress(OSError):
+            self._connection.shutdown(socket.SHUT_RDWR)

@@ -12,9 +12,9 @@ import subprocess
 import sys
 from contextlib import suppress
 
-from flashneuron.device.link import AdbLink
 from flashneuron.device.phones import RunningPhone, emulator_folder, forget_phone, running_phones
 from flashneuron.device.transport import RepairedTcpTransport
+from flashneuron.device.wire import Wire
 from flashneuron.emulator.profiles import Profile, load_profile
 from flashneuron.emulator.rootfs import phone_root
 from flashneuron.emulator.supervisor import NAMESPACES, Plan
@@ -55,7 +55,7 @@ def start_phone(
                 start_new_session=True,
             )
     try:
-        AdbLink(RepairedTcpTransport("127.0.0.1", plan.port), name).close()
+        Wire(RepairedTcpTransport("127.0.0.1", plan.port), name).close()
         return next(phone for phone in running_phones() if phone.name == name)
     except (DeviceError, StopIteration):
         supervisor.terminate()

@@ -1,0 +1,135 @@
+"""A connection that speaks adb's packets: the handshake with its keys, sums for old peers, losses told as such."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+from flashneuron.device import packets
+from flashneuron.device.packets import AUTH, AUTH_PUBLIC_KEY, AUTH_SIGNATURE, AUTH_TOKEN, CNXN, STLS, Data, Packet
+from flashneuron.errors import DeviceError, LinkLost
+
+HANDSHAKE_S = 10.0
+_SEND_S = 60.0  # slow flash holds the sender up
+_AUTHORISE_S = 60.0  # a person has to tap on the phone
+_FEATURES = b"shell_v2,stat_v2"
+
+
+class Transport(Protocol):
+    """Bytes to a device. Timeouts are seconds of silence, None waits for ever; every failure is an OSError."""
+
+    def connect(self, transport_timeout_s: float | None) -> None: ...
+    def close(self) -> None: ...
+    def cut(self) -> None: ...
+    def bulk_read(self, numbytes: int, transport_timeout_s: float | None) -> bytes: ...
+    def bulk_write(self, data: Data, transport_timeout_s: float | None) -> int: ...
+
+
+class Signer(Protocol):
+    """adb-shell's signers have this shape."""
+
+    def Sign(self, data: bytes) -> bytes: ...
+    def GetPublicKey(self) -> str | bytes: ...
+
+
+LoadSigners = Callable[[], Sequence[Signer]]
+
+
+class Wire:
+    """Connects and shakes hands at once. One thread may send while another receives.
+
+    `name` is how messages call the device; `load_signers` is asked only by a device that wants to know who calls.
+    """
+
+    def __init__(self, transport: Transport, name: str, load_signers: LoadSigners = tuple) -> None:
+        self._transport = transport
+        self._name = name
+        self._summed = True  # until the peer says a version that has no sums
+        self.is_gone = False
+        self.max_data = packets.EARLY_MAX_DATA
+        self.features = frozenset[str]()
+        try:
+            transport.connect(HANDSHAKE_S)
+        except OSError as error:
+            raise DeviceError(f"no device answers at {name} ({_reason(error)}); is it on, and adb over TCP?") from error
+        try:
+            self._shake_hands(load_signers)
+        except BaseException:
+            self.close()
+            raise
+
+    def send(self, command: bytes, arg0: int, arg1: int, data: Data = b"") -> None:
+        header = packets.pack_header(command, arg0, arg1, data, self._summed)
+        try:
+            self._transport.bulk_write(header, _SEND_S)
+            if data:
+                self._transport.bulk_write(data, _SEND_S)
+        except OSError as error:
+            raise self.lost(_reason(error)) from error
+
+    def receive(self, timeout_s: float | None) -> Packet:
+        """The next packet; `timeout_s` is for its first byte."""
+        try:
+            header = packets.parse_header(self._read_exactly(packets.HEADER_BYTES, timeout_s))
+            data = self._read_exactly(header.data_bytes, HANDSHAKE_S)
+        except ValueError as error:
+            raise DeviceError(f"what answers at {self._name} does not speak adb") from error
+        except TimeoutError as error:
+            raise DeviceError(f"{self._name}: {_reason(error)}") from error
+        except OSError as error:
+            raise self.lost(_reason(error)) from error
+        if self._summed and header.command not in (CNXN, AUTH) and packets.data_sum(data) != header.data_sum:
+            raise self.lost("a packet came damaged")
+        return Packet(header.command, header.arg0, header.arg1, data)
+
+    def lost(self, why: str) -> LinkLost:
+        self.is_gone = True
+        return LinkLost(f"the device {self._name} went away ({why}); reconnect it and run the command again")
+
+    def cut(self) -> None:
+        """Ends a `receive` that waits, with LinkLost, from any thread."""
+        self._transport.cut()
+
+    def close(self) -> None:
+        self._transport.close()
+
+    def _shake_hands(self, load_signers: LoadSigners) -> None:
+        self.send(CNXN, packets.VERSION, packets.MAX_DATA, b"host::features=" + _FEATURES + b"\0")
+        answer = self.receive(HANDSHAKE_S)
+        signers = load_signers() if answer.command == AUTH else ()
+        for signer in signers:
+            if answer.command != AUTH or answer.arg0 != AUTH_TOKEN:
+                break
+            self.send(AUTH, AUTH_SIGNATURE, 0, signer.Sign(answer.data))
+            answer = self.receive(HANDSHAKE_S)
+        if answer.command == AUTH and signers:
+            key = signers[0].GetPublicKey()
+            self.send(AUTH, AUTH_PUBLIC_KEY, 0, (key.encode() if isinstance(key, str) else key) + b"\0")
+            answer = self._confirmed()
+        if answer.command == STLS:
+            what = f"{self._name} wants a paired connection (Wireless debugging)"
+            raise DeviceError(f"{what}; 'adb pair' and 'adb connect' it, then name its serial by --device")
+        if answer.command != CNXN:
+            raise DeviceError(f"{self._name} does not accept this computer's adb key; confirm it on the phone's screen")
+        self._summed = min(answer.arg0, packets.VERSION) < packets.VERSION
+        self.max_data = max(1, min(answer.arg1, packets.MAX_DATA))
+        self.features = packets.features_of(answer.data)
+
+    def _confirmed(self) -> Packet:
+        try:
+            return self.receive(_AUTHORISE_S)
+        except DeviceError as error:
+            if isinstance(error, LinkLost):
+                raise
+            what = f"{self._name} wants this computer's key confirmed on its screen"
+            raise DeviceError(f"{what}; confirm it and run the command again") from error
+
+    def _read_exactly(self, size: int, timeout_s: float | None) -> bytes:
+        data = bytearray()
+        while len(data) < size:
+            data += self._transport.bulk_read(size - len(data), timeout_s)
+        return bytes(data)
+
+
+def _reason(error: OSError) -> str:
+    return error.strerror or str(error) or type(error).__name__
