@@ -24,9 +24,10 @@ from flashneuron.progress import SilentProgress
 SAMPLE = Path(__file__).parents[2] / "models" / "sample"
 HASHING_RUNNER = """#!/bin/sh
 [ "$1" = hash ] || exit 9
-for key; do case $key in path=*) path=${key#path=} ;; esac; done
-set -- $(sha256sum "$path")
-echo "{\\"event\\": \\"hash\\", \\"sha256\\": \\"$1\\"}"
+while read -r path; do
+  set -- $(sha256sum "$path")
+  echo "{\\"event\\": \\"hash\\", \\"path\\": \\"$path\\", \\"sha256\\": \\"$1\\"}"
+done
 """
 
 

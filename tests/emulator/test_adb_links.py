@@ -1,5 +1,5 @@
-"""One client over every way to the real adbd: TCP, one multiplexed connection (as over USB), a server of Google's adb; and
-with the features of a device older than Android 7.
+"""One client over every way to the real adbd: TCP, one multiplexed connection (as over USB), a server of Google's adb;
+and with the features of a device older than Android 7.
 """
 
 from __future__ import annotations

@@ -11,10 +11,11 @@ from click.testing import CliRunner
 
 from flashneuron.cli import packages as cli
 from flashneuron.cli.store_summary import store_json, store_table
+from flashneuron.device.objects import read_objects
 from flashneuron.device.packages import Store, read_store, remove_package, remove_unused, verify_package
 from flashneuron.device.protocol import Device
 from flashneuron.device.runner import Runner
-from flashneuron.device.sync import push_package, stored_sizes
+from flashneuron.device.sync import push_package
 from flashneuron.errors import FlashneuronError, InputError
 from flashneuron.progress import SilentProgress
 
@@ -61,7 +62,7 @@ def test_packages_are_listed_and_removed_one_by_one(target: Device, runner: Runn
     store = read_store(target)
     assert [package.state for package in store.packages] == ["complete"]
     assert remove_package(target, store, store.find("other")) == pushed.total_bytes
-    assert stored_sizes(target) == {}
+    assert read_objects(target) == {}
     assert read_store(target) == Store([], {})
 
 
@@ -110,7 +111,7 @@ def test_what_no_package_needs_goes_when_asked(target: Device, runner: Runner) -
     assert "9 B in 1 files that no package needs" in store_table(store, "host")
     assert store_json(store)["unused_bytes"] == 9
     assert remove_unused(target, store) == 9
-    assert len(stored_sizes(target)) == pushed.total_files
+    assert len(read_objects(target)) == pushed.total_files
 
 
 def test_the_command(target: Device, runner: Runner, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,9 +11,9 @@ from flashneuron.device.parse import (
     parse_battery,
     parse_cpuinfo_model,
     parse_df,
+    parse_facts,
     parse_meminfo,
     parse_properties,
-    parse_sizes,
     parse_thermal,
     split_sections,
 )
@@ -80,7 +80,9 @@ def test_df(text: str) -> None:
 
 
 def test_sizes() -> None:
-    assert parse_sizes("12 /a/b/c\n0 /a/x y\nstat: cannot stat\n") == {"c": 12, "x y": 0}
+    name = "0f" * 32
+    text = f"/a/{name}|12|2026-11-27 05:30:49.1 +0000|7\n/a/x|1|y|2\n{name}\nstat: cannot stat\n"
+    assert parse_facts(text) == {name: "12|2026-11-27 05:30:49.1 +0000|7"}
 
 
 def test_cpu_model() -> None:
@@ -101,7 +103,7 @@ def test_no_text_makes_them_fail(text: str) -> None:
         parse_properties,
         parse_meminfo,
         parse_df,
-        parse_sizes,
+        parse_facts,
         parse_cpuinfo_model,
         split_sections,
     ):

@@ -30,7 +30,7 @@ std::vector<Verb> verbs() {
   std::vector<std::string> score = kSettings;
   score.insert(score.end(), {"uncounted", "steps"});
   return {{"version", {}, {}},
-          {"hash", {"path"}, {"version", "path"}},
+          {"hash", {"path"}, {"version"}},
           {"probe", {"folder", "size", "point_ms"}, {"version", "folder"}},
           {"budget", kSettings, {"version", "package"}},
           {"generate", generate, {"version", "package"}},

@@ -57,13 +57,20 @@ Result<Loaded> load(const Options& options, const Keys& sampling, const Emit& em
   return Loaded{std::move(engine), std::move(session)};
 }
 
-Status hash(const Keys& keys, const Emit& emit) {
-  const std::string& path = keys.at("path");
+Status hash_one(const std::string& path, const Emit& emit) {
   FN_ASSIGN_OR_RETURN(const std::string sha256, sha256_file(path));
   std::error_code error;
   const uint64_t bytes = std::filesystem::file_size(path, error);
   if (error) return {StatusCode::kIo, "cannot tell the size of " + path + ": " + error.message()};
   emit(hash_event(path, bytes, sha256));
+  return {};
+}
+
+Status hash(const Keys& keys, std::istream& in, const Emit& emit) {
+  if (const auto path = keys.find("path"); path != keys.end()) return hash_one(path->second, emit);
+  bool any = false;
+  for (std::string path; std::getline(in, path); any = true) FN_RETURN_IF_ERROR(hash_one(path, emit));
+  if (!any) return {StatusCode::kBadInput, "nothing to hash; give path=FILE, or one file a line on standard input"};
   return {};
 }
 
@@ -153,7 +160,7 @@ Status dispatch(const Arguments& arguments, std::istream& in, const Emit& emit, 
     return {StatusCode::kVersionMismatch, "the host tool is version " + version->second + ", this runner is " +
                                               FLASHNEURON_VERSION + "; build and push the runner again"};
   }
-  if (arguments.verb == "hash") return hash(arguments.keys, emit);
+  if (arguments.verb == "hash") return hash(arguments.keys, in, emit);
   if (arguments.verb == "probe") return probe(arguments.keys, emit);
   if (arguments.verb == "budget") return budget(arguments.keys, emit);
   if (arguments.verb == "generate") return generate(arguments.keys, in, emit, detail);

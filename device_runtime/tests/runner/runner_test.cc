@@ -60,7 +60,6 @@ TEST(Runner, RefusesMalformedCommandLines) {
   expect_refused({"version", "loose"}, "usage", {"loose", "key=value"});
   expect_refused({"version", "=x"}, "usage", {"=x"});
   expect_refused({"hash", "version=1", "path=a", "path=b"}, "usage", {"path", "twice"});
-  expect_refused({"hash", "version=1"}, "usage", {"path"});
   expect_refused({"hash", "path=a"}, "usage", {"version"});
   expect_refused({"hash", "version=1", "path=a", "ram=5"}, "usage", {"ram"});
 }
@@ -123,6 +122,18 @@ TEST(Runner, HashesAFile) {
   EXPECT_EQ(outcome.events[0]["bytes"], 3);
   EXPECT_EQ(outcome.events[0]["sha256"], "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
   expect_refused({"hash", own.c_str(), "path=nowhere"}, "not_found", {"nowhere"});
+}
+
+TEST(Runner, HashesTheFilesOfAList) {
+  const std::string own = "version=" + version();
+  const std::string file = ::testing::TempDir() + "/a b";
+  std::ofstream(file) << "abc";
+  const Outcome outcome = run({"hash", own.c_str()}, file + "\n" + file + "\n");
+  EXPECT_EQ(outcome.exit_status, 0);
+  ASSERT_EQ(outcome.events.size(), 2u);
+  EXPECT_EQ(outcome.events[1]["path"], file);
+  EXPECT_EQ(outcome.events[1]["sha256"], "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
+  expect_refused({"hash", own.c_str()}, "bad_input", {"nothing to hash"});
 }
 
 TEST(Runner, ProbesAFolderAndLeavesNothingInIt) {

@@ -24,24 +24,32 @@ def send(link: Link, source: BinaryIO, remote: PurePosixPath, mode: int, mtime: 
     link.open(b"sync:")
     target = f"{remote},{_REGULAR_FILE | mode & 0o777}".encode()
     link.write(_HEADER.pack(b"SEND", len(target)) + target, _ANSWER_S)
-    chunks_per_packet = max(1, link.max_data // (_CHUNK + _HEADER.size))
-    chunk = min(_CHUNK, link.max_data - _HEADER.size)
-    while data := source.read(chunk * chunks_per_packet):
-        packet = bytearray()
-        for start in range(0, len(data), chunk):
-            piece = data[start : start + chunk]
-            packet += _HEADER.pack(b"DATA", len(piece)) + piece
-        link.write(packet, _ANSWER_S)
+    packet = memoryview(bytearray(link.max_data))
+    while filled := _fill(packet, source):
+        link.write(packet[: filled[0]], _ANSWER_S)
         if link.has_input:  # it answers before the end only to refuse
             break
         if advance:
-            advance(len(data))
+            advance(filled[1])
     else:
         link.write(_HEADER.pack(b"DONE", mtime), _ANSWER_S)
     reader = _Reader(link)
     answer, size = reader.header()
     if answer != b"OKAY":
         raise DeviceError(f"cannot write {remote} on the device: {reader.text(size)}")
+
+
+def _fill(packet: memoryview, source: BinaryIO) -> tuple[int, int] | None:
+    """As many DATA pieces as fit, read in place: bytes of the packet, and bytes of the file; None at its end."""
+    used = total = 0
+    while (room := min(_CHUNK, len(packet) - used - _HEADER.size)) > 0:
+        start = used + _HEADER.size
+        size = source.readinto(packet[start : start + room])  # type: ignore[attr-defined]
+        if not size:
+            break
+        _HEADER.pack_into(packet, used, b"DATA", size)
+        used, total = start + size, total + size
+    return (used, total) if total else None
 
 
 def receive(link: Link, remote: PurePosixPath) -> Iterator[bytes]:

@@ -6,18 +6,20 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from flashneuron.device.objects import add_verified, read_objects, remove_objects
 from flashneuron.device.protocol import Device
 from flashneuron.device.runner import Runner
-from flashneuron.device.sync import check, hash_of, stored_sizes
+from flashneuron.device.shell_result import check
+from flashneuron.device.store_lock import locked
+from flashneuron.device.sync import hashes_of
 from flashneuron.errors import InputError, PackageError
 from flashneuron.package.manifest import MANIFEST, parse_manifest
 from flashneuron.progress import Progress
 
 _IDENTITY = re.compile(r"[0-9a-f]{64}")
-_NAMES_OF_A_CALL = 200  # a command line has an end
 _SHOWN = 12  # digits of an identity, for people
 
 
@@ -77,7 +79,7 @@ def read_store(device: Device) -> Store:
     folder = device.root / "packages"
     if device.shell(["test", "-d", str(folder)]).exit_code != 0:
         return Store((), {})
-    present = stored_sizes(device)
+    present = {digest: facts.size for digest, facts in read_objects(device).items()}
     names = sorted(check(device.shell(["ls", "-A", str(folder)]), "list its packages").text.split())
     return Store([_read_package(device, name, present) for name in names if _IDENTITY.fullmatch(name)], present)
 
@@ -86,28 +88,33 @@ def verify_package(device: Device, runner: Runner, package: StoredPackage, progr
     """Hashes on the device what is there of the package. Files that are damaged are removed, so that the next push
     sends them; returns their SHA-256, and that of files that were not there. Errors: DeviceError.
     """
-    present, damaged = stored_sizes(device), list[str]()
-    with progress.step(f"verify {package.name}", package.total_bytes, "B") as advance:
-        for digest, size in package.objects.items():
-            path = device.root / "objects" / digest
-            if present.get(digest) != size or hash_of(runner, path) != digest:
-                damaged.append(digest)
-            advance(size)
-    _remove_objects(device, [digest for digest in damaged if digest in present])
+    with locked(device):
+        present, damaged = read_objects(device), list[str]()
+        with progress.step(f"verify {package.name}", package.total_bytes, "B") as advance:
+            for digest, size in package.objects.items():
+                path = device.root / "objects" / digest
+                sized = digest in present and present[digest].size == size
+                if not sized or hashes_of(runner, [path])[path] != digest:
+                    damaged.append(digest)
+                advance(size)
+        remove_objects(device, [digest for digest in damaged if digest in present])
+        add_verified(device, package.objects.keys() - set(damaged))
     return damaged
 
 
 def remove_package(device: Device, store: Store, package: StoredPackage) -> int:
     """Removes the package and the files that it alone needs; returns the bytes that became free."""
     leaving = store.only_of(package)
-    check(device.shell(["rm", "-rf", str(device.root / "packages" / package.identity)]), f"remove {package.name}")
-    _remove_objects(device, leaving)
+    with locked(device):
+        check(device.shell(["rm", "-rf", str(device.root / "packages" / package.identity)]), f"remove {package.name}")
+        remove_objects(device, leaving)
     return sum(leaving.values())
 
 
 def remove_unused(device: Device, store: Store) -> int:
     """Removes the files that no package needs. Returns the bytes that became free. Errors: DeviceError."""
-    _remove_objects(device, store.unused)
+    with locked(device):
+        remove_objects(device, store.unused)
     return sum(store.unused.values())
 
 
@@ -123,9 +130,3 @@ def _read_package(device: Device, identity: str, present: Mapping[str, int]) -> 
     objects = {entry.sha256: entry.bytes for entry in manifest.files}
     missing = sum(present.get(digest) != size for digest, size in objects.items())
     return StoredPackage(identity, manifest.name, objects, missing)
-
-
-def _remove_objects(device: Device, digests: Iterable[str]) -> None:
-    paths = [str(device.root / "objects" / digest) for digest in digests]
-    for first in range(0, len(paths), _NAMES_OF_A_CALL):
-        check(device.shell(["rm", "-f", *paths[first : first + _NAMES_OF_A_CALL]]), "remove files of its store")

@@ -6,6 +6,7 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
+_SHA256 = re.compile(r"[0-9a-f]{64}")
 _SECTION = re.compile(r"^@@ (\w+)$", re.MULTILINE)
 _PROPERTY = re.compile(r"^\[([^\]]+)\]: \[(.*)\]\r?$", re.MULTILINE)
 _THERMAL_NAMES = ("none", "light", "moderate", "severe", "critical", "emergency", "shutdown")
@@ -24,14 +25,15 @@ def split_sections(text: str) -> dict[str, str]:
     return {name: body.strip() for name, body in zip(parts[::2], parts[1::2], strict=True)}
 
 
-def parse_sizes(text: str) -> dict[str, int]:
-    """`stat -c "%s %n"`: file name without folder → bytes."""
-    sizes = {}
+def parse_facts(text: str) -> dict[str, str]:
+    """Lines `NAME|SIZE|…`, NAME with or without folders: by SHA-256 what follows it. Other lines are left out."""
+    found = {}
     for line in text.splitlines():
-        size, _, path = line.partition(" ")
-        if size.isdigit() and path:
-            sizes[path.rpartition("/")[2]] = int(size)
-    return sizes
+        name, _, facts = line.partition("|")
+        digest = name.rpartition("/")[2]
+        if _SHA256.fullmatch(digest) and facts.partition("|")[0].isdecimal():
+            found[digest] = facts
+    return found
 
 
 def parse_df(text: str) -> Storage | None:

@@ -7,6 +7,7 @@ The store, below the device's root:
     runtime/HASH/             a runner and its libraries, by their contents
     runtime/qnn-HASH/         libraries of an NPU
     tmp/                      what is on its way
+    verified, lock            what was hashed (objects.py); held by who changes any of this (store_lock.py)
 
 A file is pushed to tmp/, hashed there by the runner on the device, and renamed. So whatever has its final name is
 whole, an interrupted push leaves no package, and the next push sends only what is not there yet.
@@ -15,18 +16,24 @@ whole, an interrupted push leaves no package, and the next push sends only what 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+import threading
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from flashneuron.device.parse import parse_df, parse_sizes
-from flashneuron.device.protocol import Device, ShellResult
+from flashneuron.device.objects import add_verified, read_objects, read_verified
+from flashneuron.device.parse import parse_df
+from flashneuron.device.protocol import Device
 from flashneuron.device.runner import RUNNER, Runner
 from flashneuron.device.runtime import find_runtime
+from flashneuron.device.shell_result import check
+from flashneuron.device.store_lock import locked
 from flashneuron.errors import DeviceError
 from flashneuron.package.manifest import MANIFEST, Package
-from flashneuron.progress import Progress
+from flashneuron.package.schema import FileEntry
+from flashneuron.progress import Advance, Progress
 from flashneuron.units import format_bytes
 
 _SPARE_BYTES = 32 * 1024 * 1024  # left free on the device: file system tables, logs, stdin files
@@ -68,26 +75,30 @@ def push_folder(
         return folder
 
     total = sum(path.stat().st_size for path in files.values())
-    _make_folders(device)
-    _require_space(device, total)
-    arriving = device.root / "tmp" / f"runtime-{name}"
-    check(device.shell(["rm", "-rf", str(arriving)]), f"clear {arriving}")
-    with progress.step(title, total, "B") as advance:
-        for file, path in files.items():
-            device.push(path, arriving / file, advance)
-    if runner is None:
-        check(device.shell(["chmod", "755", str(arriving / RUNNER)]), "make the runner executable")
-        runner = Runner(device, arriving)
-    for file, digest in hashes.items():
-        _verify(runner, arriving / file, digest)
-    check(device.shell(["mv", str(arriving), str(folder)]), f"rename {arriving}")
+    make_folders(device)
+    with locked(device):
+        _require_space(device, total)
+        arriving = device.root / "tmp" / f"runtime-{name}.part"
+        check(device.shell(["rm", "-rf", str(arriving), str(folder)]), f"clear {arriving}")
+        with progress.step(title, total, "B") as advance:
+            for file, path in files.items():
+                device.push(path, arriving / file, advance)
+        if runner is None:
+            check(device.shell(["chmod", "755", str(arriving / RUNNER)]), "make the runner executable")
+            runner = Runner(device, arriving)
+        found = hashes_of(runner, [arriving / file for file in files])
+        for file, digest in hashes.items():
+            if found[arriving / file] != digest:
+                raise _damaged(device, files[file], digest)
+        check(device.shell(["mv", str(arriving), str(folder)]), f"rename {arriving}")
     return folder
 
 
 def push_package(device: Device, package_dir: Path, progress: Progress, runner: Runner | None = None) -> PushedPackage:
     """The package of `package_dir` on the device; sends the files that its store does not hold.
 
-    `runner` hashes what arrived; without it the runner is pushed first.
+    `runner` hashes what arrived, and what was not verified as it lies there; without it the runner is pushed first.
+    Files of this machine are compared by size alone: what is not as the manifest says fails when it has arrived.
     """
     package = Package.open(package_dir)
     manifest = package.path_of(MANIFEST).read_bytes()
@@ -95,47 +106,126 @@ def push_package(device: Device, package_dir: Path, progress: Progress, runner: 
     folder, store = device.root / "packages" / identity, device.root / "objects"
     wanted = {entry.sha256: entry for entry in package.manifest.files}
     runner = runner or push_runner(device, progress)
-    _make_folders(device)
-    present = stored_sizes(device)
-    missing = {digest: entry for digest, entry in wanted.items() if present.get(digest) != entry.bytes}
-    missing_bytes = sum(entry.bytes for entry in missing.values())
-    if missing:
-        _require_space(device, missing_bytes)
-        with progress.step(f"push {package.manifest.name}", missing_bytes, "B") as advance:
-            for digest, entry in missing.items():
-                with _arriving(device, digest) as part:
-                    device.push(package.path_of(entry.path), part, advance)
-                    _verify(runner, part, digest)
-                    check(device.shell(["mv", "-f", str(part), str(store / digest)]), f"rename {part}")
-        # On flash before the manifest says so; it also keeps the writing of these bytes out of what is measured next.
-        check(device.shell(["sync"], timeout_s=_SLOW_S), "flush its storage")
-    with _arriving(device, f"{identity}.manifest") as part:
-        device.write(manifest, part)
-        check(device.shell(["mkdir", "-p", str(folder)]), f"make {folder}")
-        check(device.shell(["mv", "-f", str(part), str(folder / MANIFEST)]), f"rename {part}")
-    total_bytes = sum(entry.bytes for entry in wanted.values())
-    return PushedPackage(folder, store, identity, len(missing), missing_bytes, len(wanted), total_bytes)
+    make_folders(device)
+    sent = list[FileEntry]()
+    known = device.shell(["cat", str(folder / MANIFEST)]).stdout == manifest
+    if not known or _unverified(device, wanted):
+        with locked(device):
+            _clear_arriving(device)
+            missing = _missing(device, runner, wanted, progress)
+            sent += missing.values()
+            if missing:
+                total = sum(entry.bytes for entry in sent)
+                _require_space(device, total)
+                with progress.step(f"push {package.manifest.name}", total, "B") as advance:
+                    _send(device, runner, package, missing, advance)
+                # On flash before the manifest says so; it also keeps the writing out of what is measured next.
+                check(device.shell(["sync"], timeout_s=_SLOW_S), "flush its storage")
+            add_verified(device, wanted)
+            part = device.root / "tmp" / f"{identity}.manifest.part"
+            device.write(manifest, part)
+            if device.shell(["cat", str(part)]).stdout != manifest:
+                raise DeviceError(f"the manifest arrived on {device.name} damaged; push again")
+            check(device.shell(["mkdir", "-p", str(folder)]), f"make {folder}")
+            check(device.shell(["mv", "-f", str(part), str(folder / MANIFEST)]), f"rename {part}")
+    sent_bytes, total_bytes = sum(entry.bytes for entry in sent), sum(entry.bytes for entry in wanted.values())
+    return PushedPackage(folder, store, identity, len(sent), sent_bytes, len(wanted), total_bytes)
 
 
-def stored_sizes(device: Device) -> dict[str, int]:
-    """SHA-256 → bytes of the objects on the device."""
-    command = ["find", str(device.root / "objects"), "-type", "f", "-exec", "stat", "-c", "%s %n", "{}", "+"]
-    return parse_sizes(check(device.shell(command), "list what it holds").text)
+def _unverified(device: Device, wanted: Iterable[str]) -> list[str]:
+    """Those that are not there, or not as they were when they were verified."""
+    there, verified = read_objects(device), read_verified(device)
+    return [digest for digest in wanted if digest not in there or there[digest].text != verified.get(digest)]
 
 
-@contextmanager
-def _arriving(device: Device, name: str) -> Iterator[PurePosixPath]:
-    """A temporary name on the device; what still has it at the end is removed, as far as the device can be reached."""
-    part = device.root / "tmp" / f"{name}.part"
+def _missing(
+    device: Device, runner: Runner, wanted: Mapping[str, FileEntry], progress: Progress
+) -> dict[str, FileEntry]:
+    """What has to be sent: what is not there, or turns out to be damaged."""
+    there, missing = read_objects(device), dict[str, FileEntry]()
+    doubtful = list[str]()
+    for digest in _unverified(device, wanted):
+        if digest in there and there[digest].size == wanted[digest].bytes:
+            doubtful.append(digest)
+        else:
+            missing[digest] = wanted[digest]
+    if doubtful:
+        with progress.step("verify what is there", sum(wanted[digest].bytes for digest in doubtful), "B") as advance:
+            for digest in doubtful:
+                path = device.root / "objects" / digest
+                if hashes_of(runner, [path])[path] != digest:
+                    missing[digest] = wanted[digest]
+                advance(wanted[digest].bytes)
+    return missing
+
+
+def _send(device: Device, runner: Runner, package: Package, missing: Mapping[str, FileEntry], advance: Advance) -> None:
+    """Several at a time; what has arrived is hashed and renamed while others travel. The first failure ends them all;
+    what has no final name then is removed, as far as the device can be reached.
+    """
+    stop, counting = threading.Event(), threading.Lock()
+    arriving = device.root / "tmp" / "package.part"
+
+    def counted(done: float) -> None:
+        if stop.is_set():
+            raise _StoppedError
+        with counting:
+            advance(done)
+
+    def send(digest: str) -> str:
+        if stop.is_set():
+            raise _StoppedError
+        device.push(package.path_of(missing[digest].path), arriving / digest, counted)
+        return digest
+
+    largest_first = sorted(missing, key=lambda digest: -missing[digest].bytes)  # none travels alone at the end
     try:
-        yield part
-    except BaseException:
+        with ThreadPoolExecutor(device.parallel_streams) as pool:
+            travelling = {pool.submit(send, digest) for digest in largest_first}
+            try:
+                while travelling:
+                    arrived, travelling = wait(travelling, return_when=FIRST_COMPLETED)
+                    _take_up(device, runner, package, missing, [arriving / each.result() for each in arrived])
+            except BaseException:
+                stop.set()
+                raise
+    finally:
         with suppress(DeviceError):
-            device.shell(["rm", "-f", str(part)])
-        raise
+            device.shell(["rm", "-rf", str(arriving)])
 
 
-def _make_folders(device: Device) -> None:
+def _take_up(
+    device: Device,
+    runner: Runner,
+    package: Package,
+    missing: Mapping[str, FileEntry],
+    arrived: Sequence[PurePosixPath],
+) -> None:
+    """Gives files their final names, which are those they have, if their contents are what they are called after."""
+    found = hashes_of(runner, arrived)
+    for path in arrived:
+        if found[path] != path.name:
+            raise _damaged(device, package.path_of(missing[path.name].path), path.name)
+    check(device.shell(["mv", "-f", *map(str, arrived), str(device.root / "objects")]), "rename what arrived")
+
+
+class _StoppedError(Exception):
+    """Another file has failed."""
+
+
+def _damaged(device: Device, local: Path, sha256: str) -> DeviceError:
+    if _sha256(local) != sha256:
+        return DeviceError(f"{local} is not what its manifest says: it was changed or damaged; export or copy it again")
+    return DeviceError(f"{local.name} arrived on {device.name} damaged; push again")
+
+
+def _clear_arriving(device: Device) -> None:
+    """What pushes left that were killed. Precondition: the store is locked."""
+    command = ["find", str(device.root / "tmp"), "-maxdepth", "1", "-name", "*.part", "-exec", "rm", "-rf", "{}", "+"]
+    check(device.shell(command), "clear its tmp folder")
+
+
+def make_folders(device: Device) -> None:
     folders = [str(device.root / name) for name in ("objects", "packages", "runtime", "tmp")]
     check(device.shell(["mkdir", "-p", *folders]), f"make its folder {device.root}")
 
@@ -149,25 +239,13 @@ def _require_space(device: Device, wanted_bytes: int) -> None:
         )
 
 
-def hash_of(runner: Runner, path: PurePosixPath) -> str:
-    """SHA-256 of a file on the device, as the runner there finds it."""
-    for event in runner.events("hash", {"path": str(path)}):
-        if event["event"] == "hash":
-            return str(event.get("sha256"))
-    raise DeviceError(f"the runner on {runner.device.name} did not say the hash of {path.name}")
-
-
-def _verify(runner: Runner, path: PurePosixPath, sha256: str) -> None:
-    if hash_of(runner, path) != sha256:
-        raise DeviceError(f"{path.name} arrived on {runner.device.name} damaged; push again")
-
-
-def check(result: ShellResult, what: str) -> ShellResult:
-    """`what` completes "the device could not …"."""
-    if result.exit_code != 0:
-        said = result.stderr.decode("utf-8", "replace").strip().replace("\n", "; ")
-        raise DeviceError(f"the device could not {what}: {said or f'exit code {result.exit_code}'}")
-    return result
+def hashes_of(runner: Runner, paths: Sequence[PurePosixPath]) -> dict[PurePosixPath, str]:
+    """SHA-256 of files on the device, as the runner there finds them."""
+    names = "".join(f"{path}\n" for path in paths).encode()
+    found = {str(event.get("path")): str(event.get("sha256")) for event in runner.events("hash", {}, names)}
+    if missing := [path.name for path in paths if str(path) not in found]:
+        raise DeviceError(f"the runner on {runner.device.name} did not say the hash of {missing[0]}")
+    return {path: found[str(path)] for path in paths}
 
 
 def _sha256(path: Path) -> str:

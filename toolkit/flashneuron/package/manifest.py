@@ -31,6 +31,8 @@ class Package:
         manifest = _read_manifest(folder)
         for entry in manifest.files:
             path = folder / entry.path
+            if not path.resolve().is_relative_to(folder.resolve()):
+                raise PackageError(f"{path} is a link that leads out of the package; put the file itself there")
             if not path.is_file():
                 raise PackageError(f"{path} is missing; the package is incomplete, export or copy it again")
             if (size := path.stat().st_size) != entry.bytes:

@@ -1,0 +1,49 @@
+"""A lock on a device's store, so that two computers, or two commands of one, do not push or remove at the same time.
+
+The device's own flock holds it for a command that runs for as long as the link does: it writes something every second,
+so that it ends when nobody is there to take it. Nothing has to be cleaned up after a lost link or a killed host.
+"""
+
+from __future__ import annotations
+
+import getpass
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from datetime import datetime
+
+from flashneuron.device.protocol import Device
+from flashneuron.errors import DeviceError
+
+# mksh keeps 9 from programs unless it is redirected onto itself. $0: the lock; $1: who holds it.
+_SCRIPT = (
+    'exec 9>"$0"; flock -n 9 9>&9 || exit $?; echo "$1" > "$0.owner"; echo held; while echo; do sleep 1 9>&-; done'
+)
+_NO_LOCK = 127  # a device without flock
+
+
+@contextmanager
+def locked(device: Device) -> Iterator[None]:
+    """Precondition: the device's root exists. Raises DeviceError that says who holds the lock. Reading needs none."""
+    path = str(device.root / "lock")
+    owner = f"{_whoami()}, since {datetime.now().astimezone():%H:%M:%S}"
+    with device.stream(["sh", "-c", _SCRIPT, path, owner]) as holder:
+        lines = iter(holder)
+        if next(lines, b"") != b"held" and holder.exit_code != _NO_LOCK:
+            said = device.shell(["cat", f"{path}.owner"]).text.strip()
+            what = f"{device.name} is being pushed to or cleared by {said or 'another command'}"
+            raise DeviceError(f"{what}; wait for it, or stop it, and run the command again")
+        try:
+            yield
+        finally:
+            with suppress(DeviceError):  # the link may have gone, and the lock with it
+                holder.kill()
+                for _ in lines:  # to its end: the next command finds the store free
+                    pass
+
+
+def _whoami() -> str:
+    user = ""
+    with suppress(OSError, KeyError):
+        user = getpass.getuser() + "@"
+    return user + socket.gethostname()
