@@ -7,7 +7,9 @@ import pytest
 
 import flashneuron
 from flashneuron.device.host import HostDevice
-from flashneuron.device.runner import RUNNER, Runner, explain_death, parse_event
+from flashneuron.device.phones import process_start_ticks
+from flashneuron.device.runner import RUNNER, Runner
+from flashneuron.device.runner_words import explain_death, parse_event
 from flashneuron.errors import DeviceError, RunnerError
 
 
@@ -24,7 +26,7 @@ def test_verb_version_keys_and_stdin_arrive(tmp_path: Path) -> None:
     runner = make_runner(tmp_path, 'printf \'{"event":"result","text":"%s|%s"}\\n\' "$*" "$(cat)"')
     (event,) = runner.events("score", {"window": "4", "kv": "fp32"}, b"1 2 3")
     assert event["text"] == f"score version={flashneuron.__version__} window=4 kv=fp32|1 2 3"
-    assert list((tmp_path / "device" / "tmp").iterdir()) == []
+    assert list((tmp_path / "device" / "runs").glob("*/")) == []
 
 
 def test_the_version_verb_is_asked_without_a_version(tmp_path: Path) -> None:
@@ -51,9 +53,10 @@ def test_a_runner_that_dies_is_told_with_its_last_words(tmp_path: Path) -> None:
 def test_leaving_early_ends_the_runner(tmp_path: Path) -> None:
     runner = make_runner(tmp_path, 'echo "{\\"event\\":\\"ready\\",\\"pid\\":$$}"; exec sleep 600')
     events = runner.events("generate", {})
-    pid = str(next(events)["pid"])
+    pid = int(next(events)["pid"])
+    assert process_start_ticks(pid) is not None
     events.close()  # type: ignore[attr-defined]
-    assert runner.device.shell(["kill", "-0", pid]).exit_code != 0
+    assert process_start_ticks(pid) is None
 
 
 def test_death_by_the_memory_limit_says_so() -> None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import math
 from pathlib import Path
 from typing import Any
 
@@ -11,15 +9,13 @@ import click
 
 from flashneuron.cli.options import budget_explained, device_option, format_option, package_argument, runtime_options
 from flashneuron.cli.progress import make_progress
+from flashneuron.cli.run_output import show_scores
 from flashneuron.errors import InputError
 from flashneuron.package.manifest import Package
 from flashneuron.profile.session import open_session
 from flashneuron.profile.settings import RunSettings
 from flashneuron.profile.text import TextCodec
 from flashneuron.profile.workload import read_text, windows
-from flashneuron.report.summary import remarks, score_json, where
-from flashneuron.report.table import text_table
-from flashneuron.units import format_bytes
 
 
 @click.command()
@@ -53,14 +49,4 @@ def command(package: Path, text: Path, tokens: int, length: int, device: str | N
         with progress.step("score", sum(len(sequence) - 1 for sequence in sequences), "tokens") as advance:
             scores = session.score(settings, sequences, advance)
         conditions, place = session.conditions(), session.device
-    perplexity = math.exp(scores.nll / scores.tokens)
-    if style == "json":
-        click.echo(json.dumps(score_json(scores, perplexity, conditions), ensure_ascii=False))
-        return
-    data = score_json(scores, perplexity, conditions)
-    shown = ("residency", "predictor", "window", "kv", "backend")
-    rows = [("perplexity", f"{perplexity:.3f}"), ("tokens scored", str(scores.tokens))]
-    rows += [("read per token", format_bytes(data["bytes_per_token"]))]
-    rows += [(name, str(scores.ready.settings[name])) for name in shown if name in scores.ready.settings]
-    rows += [("package", opened.manifest.name), ("device", where(conditions, place))]
-    click.echo("\n".join([text_table(("measure", "value"), rows), *remarks(scores.ready)]))
+    show_scores(scores, opened.manifest.name, conditions, place, style)

@@ -22,6 +22,7 @@ COMMANDS = {
     "push": "push",
     "packages": "packages",
     "run": "run",
+    "attach": "attach",
     "eval": "eval",
     "profile": "profile",
     "report": "report",

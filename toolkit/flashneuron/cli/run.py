@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -20,13 +18,13 @@ from flashneuron.cli.options import (
     sampling_options,
 )
 from flashneuron.cli.progress import make_progress
+from flashneuron.cli.run_output import GenerationOutput
 from flashneuron.package.manifest import Package
 from flashneuron.profile.etdump import check_dump_folder, generate
-from flashneuron.profile.session import Generation, open_session
+from flashneuron.profile.session import open_session
 from flashneuron.profile.settings import RunSettings
 from flashneuron.profile.text import TextCodec
 from flashneuron.profile.workload import fit, read_prompt
-from flashneuron.report.summary import generation_json, generation_line, generation_table, where
 
 
 @click.command()
@@ -44,6 +42,7 @@ def command(package: Path, prompt: str | None, file: Path | None, device: str | 
     """Continue a prompt with the package PKG on a device, pushing first what the device lacks.
 
     The text goes to stdout as it comes, a summary to stderr. One newline at the end of a file or of stdin is dropped.
+    Ctrl+C ends the run on the device too. A run whose link is lost goes on there: see flashneuron attach.
 
     \b
     Examples:
@@ -53,7 +52,6 @@ def command(package: Path, prompt: str | None, file: Path | None, device: str | 
     """
     stats, etdump = more.pop("stats"), more.pop("etdump")
     settings = RunSettings.parse(more)
-    summary: Callable[[Generation, str], str] = generation_table if stats else generation_line
     if etdump:
         check_dump_folder(etdump)
     opened = Package.open(package)
@@ -61,20 +59,6 @@ def command(package: Path, prompt: str | None, file: Path | None, device: str | 
     ids = codec.encode_prompt(read_prompt(prompt, file, sys.stdin.buffer))
     settings = fit(settings, len(ids), opened.manifest.model.max_context)
     with open_session(opened, device, make_progress()) as session, budget_explained():
-        stream = codec.stream(ids)
-        live = style == "text"
-        pieces: list[str] = []
-
-        def show(piece: str) -> None:
-            pieces.append(piece)
-            if live and piece:
-                click.echo(piece, nl=False)
-
-        made = generate(session, settings, ids, lambda token: show(stream.push(token.id)), etdump)
-        show(stream.finish())
-        conditions = session.conditions()
-        if live:
-            click.echo()
-            click.echo(summary(made, where(conditions, session.device)), err=True)
-        else:
-            click.echo(json.dumps(generation_json(made, "".join(pieces), conditions), ensure_ascii=False))
+        output = GenerationOutput(codec, ids, style, stats)
+        made = generate(session, settings, ids, output.token, etdump)
+        output.finish(made, session.conditions(), session.device)

@@ -17,7 +17,7 @@ from flashneuron.device.quote import quote_argv
 from flashneuron.device.shell_frames import EXIT, STDERR, STDOUT, FrameDecoder
 from flashneuron.device.shell_trailer import TrailerDecoder, new_mark, wrap
 from flashneuron.device.tcp_link import connect_tcp
-from flashneuron.errors import DeviceError
+from flashneuron.errors import DeviceError, LinkLost
 from flashneuron.progress import Advance
 
 _STDERR_KEPT = 64 * 1024
@@ -149,7 +149,7 @@ class _AdbCommand:
         while self._exit_code is None:
             data = self._link.read(None)
             if data is None:
-                raise DeviceError(f"{self._device.name}: the command's stream ended without an exit code")
+                raise LinkLost(f"{self._device.name} went away (the command's stream ended without an exit code)")
             for kind, payload in self._decoder.feed(data):
                 if kind == STDOUT:
                     *lines, rest = (bytes(line) + payload).split(b"\n")

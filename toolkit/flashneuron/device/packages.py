@@ -9,13 +9,14 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from flashneuron.device.detached import list_runs
 from flashneuron.device.objects import add_verified, read_objects, remove_objects
 from flashneuron.device.protocol import Device
 from flashneuron.device.runner import Runner
 from flashneuron.device.shell_result import check
 from flashneuron.device.store_lock import locked
 from flashneuron.device.sync import hashes_of
-from flashneuron.errors import InputError, PackageError
+from flashneuron.errors import DeviceError, InputError, PackageError
 from flashneuron.package.manifest import MANIFEST, parse_manifest
 from flashneuron.progress import Progress
 
@@ -105,6 +106,10 @@ def verify_package(device: Device, runner: Runner, package: StoredPackage, progr
 def remove_package(device: Device, store: Store, package: StoredPackage) -> int:
     """Removes the package and the files that it alone needs; returns the bytes that became free."""
     leaving = store.only_of(package)
+    for run in list_runs(device):
+        if run.is_running and run.request.get("package") == package.identity:
+            how = "wait for it, or end it by 'flashneuron attach --stop'"
+            raise DeviceError(f"{package.name} is in use by run {run.name} on {device.name}; {how}")
     with locked(device):
         check(device.shell(["rm", "-rf", str(device.root / "packages" / package.identity)]), f"remove {package.name}")
         remove_objects(device, leaving)

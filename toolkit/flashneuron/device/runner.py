@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-import json
-import signal
 import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
+from datetime import datetime
 from pathlib import PurePosixPath
 from typing import Any
 
 import flashneuron
+from flashneuron.device import detached
 from flashneuron.device.protocol import Device
-from flashneuron.errors import DeviceError, RunnerError
+from flashneuron.device.run_events import events_of
+from flashneuron.device.runner_words import explain_death, parse_event
+from flashneuron.errors import DeviceError, LinkLost
 
 RUNNER = "flashneuron-runner"
-_STDERR_LINES = 3
+_LONG = {"generate", "score"}  # of these a lost link must not cost the result
 
 
 class Runner:
@@ -24,15 +26,20 @@ class Runner:
     def __init__(self, device: Device, folder: PurePosixPath) -> None:
         self.device = device
         self.folder = folder
+        self.note: dict[str, Any] = {}  # what a later `attach` should know of the runs
 
     def events(self, verb: str, keys: Mapping[str, str], stdin: bytes = b"") -> Iterator[dict[str, Any]]:
         """Run `verb` and yield its events as they come; leaving the iterator early ends the runner.
 
-        Raises RunnerError for its `error` event, DeviceError if it dies without one or the device goes away.
+        Raises RunnerError for its `error` event, DeviceError if it dies without one or the device goes away. A long
+        verb runs detached: it survives a lost link, and a host that dies, for `flashneuron attach`.
         """
         argv = [str(self.folder / RUNNER), verb]
         argv += [] if verb == "version" else [f"version={flashneuron.__version__}"]
         argv += [f"{key}={value}" for key, value in keys.items()]
+        if verb in _LONG:
+            yield from self._detached(verb, argv, stdin, keys)
+            return
         source = self.device.root / "tmp" / f"{uuid.uuid4().hex}.stdin" if stdin else None
         try:
             if source:
@@ -47,30 +54,17 @@ class Runner:
                 with suppress(DeviceError):
                     self.device.shell(["rm", "-f", str(source)])
 
-
-def parse_event(line: bytes) -> dict[str, Any]:
-    """One line of the runner's stdout. Raises RunnerError if it is an `error` event."""
-    try:
-        event = json.loads(line)
-    except ValueError:
-        event = None
-    if not isinstance(event, dict) or not isinstance(event.get("event"), str):
-        raise DeviceError(f"the runner printed what is no event: {line[:200].decode('utf-8', 'replace')}")
-    if event["event"] == "error":
-        detail = event.get("detail")
-        message = str(event.get("message", "the runner gave no reason")).replace("\n", " ")
-        raise RunnerError(str(event.get("code", "internal")), message, detail if isinstance(detail, dict) else None)
-    return event
-
-
-def explain_death(verb: str, exit_code: int | None, stderr: bytes) -> str:
-    """One line on a runner that ended without saying why."""
-    lines = [line.strip() for line in stderr.decode("utf-8", "replace").splitlines() if line.strip()]
-    said = f"; its last words: {' | '.join(lines[-_STDERR_LINES:])}" if lines else ""
-    if exit_code == 128 + signal.SIGKILL:
-        return f"the device killed the runner ({verb}), as it does when memory runs out; give it a smaller --ram{said}"
-    if exit_code is not None and exit_code > 128:
-        number = exit_code - 128
-        name = signal.Signals(number).name if number in set(signal.Signals) else f"signal {number}"
-        return f"the runner ({verb}) crashed with {name}{said}"
-    return f"the runner ({verb}) ended with exit code {exit_code} and no result{said}"
+    def _detached(self, verb: str, argv: list[str], stdin: bytes, keys: Mapping[str, str]) -> Iterator[dict[str, Any]]:
+        started = f"{datetime.now().astimezone():%Y-%m-%d %H:%M:%S}"
+        request = {"verb": verb, "started": started, "keys": dict(keys), **self.note}
+        name = detached.start(self.device, argv, stdin, request)
+        try:
+            yield from events_of(self.device, name, verb)
+        except LinkLost:
+            raise  # it goes on
+        except BaseException:
+            with suppress(DeviceError):
+                detached.stop(self.device, name)
+                detached.remove(self.device, name)
+            raise
+        detached.remove(self.device, name)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass, replace
 from types import MappingProxyType
@@ -83,45 +83,19 @@ class Session:
         keys: Mapping[str, str] = NO_KEYS,
     ) -> Generation:
         """`keys`: for the runner, besides the settings."""
-        found: dict[str, Any] = {"tokens": []}
         with closing(self._events("generate", settings, [prompt_ids], keys)) as events:
-            for event in events:
-                match event.get("event"):
-                    case "ready":
-                        found["ready"] = _checked(Ready, event)
-                    case "prefill":
-                        found["prefill"] = _checked(Prefill, event)
-                    case "token":
-                        token = _checked(TokenCounters, event)
-                        found["tokens"].append(token)
-                        if on_token:
-                            on_token(token)
-                    case "result":
-                        found["result"] = _checked(Result, event)
-        _complete(found, "ready", "prefill", "result")
-        return Generation(**found)
+            return collect_generation(events, on_token)
 
     def score(
         self, settings: RunSettings, sequences: Sequence[Sequence[int]], on_sequence: Callable[[int], None]
     ) -> Scores:
         """`on_sequence` is told how many tokens each finished sequence scored."""
-        found: dict[str, Any] = {"nll": 0.0, "tokens": 0}
         with closing(self._events("score", settings.of_runtime(), sequences)) as events:
-            for event in events:
-                match event.get("event"):
-                    case "ready":
-                        found["ready"] = _checked(Ready, event)
-                    case "score":
-                        found["nll"] += float(event["nll"])
-                        found["tokens"] += int(event["tokens"])
-                        on_sequence(int(event["tokens"]))
-                    case "result":
-                        found["result"] = _checked(Result, event)
-        _complete(found, "ready", "result")
+            scores = collect_scores(events, on_sequence)
         expected = sum(len(sequence) - 1 for sequence in sequences)
-        if found["tokens"] != expected:
-            raise FlashneuronError(f"the runner scored {found['tokens']} of {expected} tokens; report this defect")
-        return Scores(**found)
+        if scores.tokens != expected:
+            raise FlashneuronError(f"the runner scored {scores.tokens} of {expected} tokens; report this defect")
+        return scores
 
     def tuned(self, settings: RunSettings) -> RunSettings:
         """With what the flash curve says of reads, where the settings leave that open."""
@@ -157,6 +131,43 @@ class Session:
         yield from self.runner.events(verb, {**self.place, **self.tuned(settings).to_keys(), **keys}, stdin)
 
 
+def collect_generation(events: Iterable[dict[str, Any]], on_token: OnToken | None = None) -> Generation:
+    """Of a call of the verb `generate`, to its end."""
+    found: dict[str, Any] = {"tokens": []}
+    for event in events:
+        match event.get("event"):
+            case "ready":
+                found["ready"] = _checked(Ready, event)
+            case "prefill":
+                found["prefill"] = _checked(Prefill, event)
+            case "token":
+                token = _checked(TokenCounters, event)
+                found["tokens"].append(token)
+                if on_token:
+                    on_token(token)
+            case "result":
+                found["result"] = _checked(Result, event)
+    _complete(found, "ready", "prefill", "result")
+    return Generation(**found)
+
+
+def collect_scores(events: Iterable[dict[str, Any]], on_sequence: Callable[[int], None]) -> Scores:
+    """Of a call of the verb `score`, to its end."""
+    found: dict[str, Any] = {"nll": 0.0, "tokens": 0}
+    for event in events:
+        match event.get("event"):
+            case "ready":
+                found["ready"] = _checked(Ready, event)
+            case "score":
+                found["nll"] += float(event["nll"])
+                found["tokens"] += int(event["tokens"])
+                on_sequence(int(event["tokens"]))
+            case "result":
+                found["result"] = _checked(Result, event)
+    _complete(found, "ready", "result")
+    return Scores(**found)
+
+
 def open_session(package: Package, device_spec: str | None, progress: Progress) -> Session:
     """Finds the device and pushes what it lacks. The caller closes the session."""
     device = open_device(device_spec)
@@ -169,6 +180,7 @@ def open_session(package: Package, device_spec: str | None, progress: Progress) 
     except BaseException:
         device.close()
         raise
+    runner.note = {"package": pushed.manifest_sha256, "local": str(package.folder.absolute())}
     place = {"package": str(pushed.folder)} | ({"store": str(pushed.store)} if pushed.store else {})
     keys = {**place, **npu}
     return Session(package, device.name, runner, keys, lambda: conditions(device), device.close, curve, device)

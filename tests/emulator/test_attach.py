@@ -1,0 +1,159 @@
+"""A run on the phone and its link: cut in the middle, its host killed, stopped by a person."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import closing, contextmanager, suppress
+from pathlib import Path
+
+import pytest
+
+from flashneuron.device import detached
+from flashneuron.device.adb import AdbDevice
+from flashneuron.device.packages import read_store, remove_package
+from flashneuron.device.phones import RunningPhone
+from flashneuron.errors import DeviceError, InputError
+from flashneuron.package.manifest import Package
+from flashneuron.profile.attach import Attached, choose_run
+from flashneuron.profile.session import open_session
+from flashneuron.profile.settings import RunSettings
+from flashneuron.progress import SilentProgress
+
+PROMPT = [2, 10, 20, 30]
+FLASHNEURON = [sys.executable, "-c", "from flashneuron.cli.main import main; main()"]
+LONG = RunSettings(max_new_tokens=400, ignore_eos=True, kv="fp32")
+
+
+@contextmanager
+def cutting_proxy(port: int) -> Iterator[tuple[int, list[socket.socket]]]:
+    """A way to the phone, and the connections that go by it now."""
+    open_now: list[socket.socket] = []
+
+    def carry(source: socket.socket, target: socket.socket) -> None:
+        try:
+            while data := source.recv(65536):
+                target.sendall(data)
+        except OSError:
+            pass
+        for each in (source, target):
+            with suppress(OSError):
+                each.shutdown(socket.SHUT_RDWR)
+
+    def accept(listener: socket.socket) -> None:
+        while True:
+            try:
+                near, _ = listener.accept()
+            except OSError:
+                return
+            far = socket.create_connection(("127.0.0.1", port))
+            open_now.append(near)
+            threading.Thread(target=carry, args=(near, far), daemon=True).start()
+            threading.Thread(target=carry, args=(far, near), daemon=True).start()
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        threading.Thread(target=accept, args=(listener,), daemon=True).start()
+        yield listener.getsockname()[1], open_now
+        listener.shutdown(socket.SHUT_RDWR)
+
+
+@pytest.fixture(autouse=True)
+def no_run_stays(device: AdbDevice) -> Iterator[None]:
+    yield
+    for run in detached.list_runs(device):
+        detached.stop(device, run.name)
+        detached.remove(device, run.name)
+
+
+def expected_ids(package: Package, phone: RunningPhone) -> list[int]:
+    with open_session(package, phone.device, SilentProgress()) as session:
+        return session.generate(LONG, PROMPT).result.token_ids
+
+
+def test_a_run_survives_its_link(sample_fp32: Package, phone: RunningPhone) -> None:
+    expected = expected_ids(sample_fp32, phone)
+    with (
+        cutting_proxy(phone.port) as (port, links),
+        open_session(sample_fp32, f"127.0.0.1:{port}", SilentProgress()) as session,
+    ):
+        seen: list[int] = []
+        cuts: list[int] = []
+
+        def on_token(token: object) -> None:
+            seen.append(1)
+            if len(seen) in (5, 200):
+                cuts.append(len(seen))
+                for link in links:
+                    with suppress(OSError):
+                        link.shutdown(socket.SHUT_RDWR)
+
+        made = session.generate(LONG, PROMPT, on_token)
+    assert made.result.token_ids == expected
+    assert [token.id for token in made.tokens] == expected
+    assert cuts == [5, 200]
+
+
+def begin(package: Package, phone: RunningPhone, *more: str) -> subprocess.Popen[bytes]:
+    """`flashneuron run` as a process of its own, after it has printed something."""
+    words = ["run", str(package.folder), "-p", "In the beginning", "--device", phone.device]
+    words += ["--ignore-eos", "--max-new-tokens", "500", *more]
+    process = subprocess.Popen(
+        [*FLASHNEURON, *words], stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True
+    )
+    assert process.stdout is not None
+    assert process.stdout.read(1)
+    return process
+
+
+def attach(phone: RunningPhone, *more: str) -> subprocess.CompletedProcess[bytes]:
+    return subprocess.run([*FLASHNEURON, "attach", "--device", phone.device, *more], capture_output=True, timeout=120)
+
+
+def test_a_killed_host_is_followed_by_attach(sample_fp32: Package, phone: RunningPhone, device: AdbDevice) -> None:
+    process = begin(sample_fp32, phone)
+    os.kill(process.pid, signal.SIGKILL)
+    process.communicate()
+    listed = json.loads(attach(phone, "--list", "--format", "json").stdout)
+    assert [run["request"]["verb"] for run in listed["runs"]] == ["generate"]
+    found = json.loads(attach(phone, "--format", "json").stdout)
+    assert len(found["token_ids"]) == 500
+    assert found["text"]
+    assert detached.list_runs(device) == []
+    nothing = attach(phone)
+    assert nothing.returncode == 2
+    assert b"has no runs to attach to" in nothing.stderr
+
+
+def test_control_c_ends_the_run_on_the_device(sample_fp32: Package, phone: RunningPhone, device: AdbDevice) -> None:
+    process = begin(sample_fp32, phone)
+    process.send_signal(signal.SIGINT)
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == 130, said
+    assert detached.list_runs(device) == []
+    assert b"flashneuron-runner" not in device.shell(["ps", "-A", "-o", "ARGS"]).stdout
+
+
+def test_while_one_runs_others_are_told(sample_fp32: Package, phone: RunningPhone, device: AdbDevice) -> None:
+    with open_session(sample_fp32, phone.device, SilentProgress()) as session:
+        events = session.runner.events(
+            "generate",
+            {**session.place, **LONG.to_keys()},
+            (" ".join(map(str, PROMPT)) + "\n").encode(),
+        )
+        with closing(events):  # type: ignore[type-var]
+            next(events)
+            with pytest.raises(DeviceError, match="busy with another run"):
+                session.generate(RunSettings(max_new_tokens=1), PROMPT)
+            store = read_store(device)
+            with pytest.raises(DeviceError, match=r"is in use by run .*; wait for it, or end it"):
+                remove_package(device, store, store.find(sample_fp32.manifest.name))
+            run = choose_run(detached.list_runs(device), None, device.name)
+            other = Path(__file__).parents[1] / "data" / "tiny_package"
+            with pytest.raises(InputError, match="is not the package of run"):
+                Attached.to(device, run, other)
