@@ -21,6 +21,8 @@ from flashneuron.export.recipe import ExportRecipe
 from flashneuron.package.manifest import Package
 from flashneuron.progress import SilentProgress
 
+# Of test_peers.py: client, daemon, and by operation whether it works.
+PEERS: list[tuple[str, str, dict[str, bool]]] = []
 SAMPLE = Path(__file__).parents[2] / "models" / "sample"
 HASHING_RUNNER = """#!/bin/sh
 [ "$1" = hash ] || exit 9
@@ -29,6 +31,16 @@ while read -r path; do
   echo "{\\"event\\": \\"hash\\", \\"path\\": \\"$path\\", \\"sha256\\": \\"$1\\"}"
 done
 """
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    if PEERS:
+        operations = list(PEERS[0][2])
+        terminalreporter.section("adb peers")
+        terminalreporter.line(f"{'client':24}{'adbd':20}" + "".join(f"{each:>10}" for each in operations))
+        for client, daemon, found in PEERS:
+            shown = "".join(f"{'ok' if found[each] else 'FAILED':>10}" for each in operations)
+            terminalreporter.line(f"{client:24}{daemon:20}{shown}")
 
 
 @pytest.fixture(scope="session")

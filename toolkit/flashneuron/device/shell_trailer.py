@@ -21,7 +21,7 @@ def new_mark() -> str:
 
 def wrap(command: str, mark: str) -> str:
     """A shell command that runs `command` and says the rest."""
-    errors = _FOLDER / f"{mark}.err"
+    errors = _FOLDER / f"{mark[::-1]}.err"  # a name without the mark, which a listing would print
     return f"({command}) 2> {errors}; x=$?; echo {mark}; cat {errors}; rm -f {errors}; echo {mark} $x"
 
 
