@@ -13,10 +13,11 @@ from types import TracebackType
 from flashneuron.device import adb_sync
 from flashneuron.device.link import Connect, Link
 from flashneuron.device.protocol import PHONE_ROOT, DeviceKind, RunningCommand, ShellResult
-from flashneuron.device.quote import quote_argv
+from flashneuron.device.quote import guard, quote_argv
 from flashneuron.device.shell_frames import EXIT, STDERR, STDOUT, FrameDecoder
 from flashneuron.device.shell_trailer import TrailerDecoder, new_mark, wrap
 from flashneuron.device.tcp_link import connect_tcp
+from flashneuron.device.wire import Timeouts
 from flashneuron.errors import DeviceError, LinkLost
 from flashneuron.progress import Advance
 
@@ -86,14 +87,15 @@ class AdbDevice:
             partial.unlink(missing_ok=True)
 
 
-def tcp_device(host: str, port: int, root: PurePosixPath = PHONE_ROOT) -> AdbDevice:
+def tcp_device(host: str, port: int, root: PurePosixPath = PHONE_ROOT, timeouts: Timeouts | None = None) -> AdbDevice:
     """The adbd that listens there. Parallel streams hide what each file waits for: the device's answers."""
     name = f"{host}:{port}"
-    return AdbDevice(name, lambda: connect_tcp(host, port, name), root, parallel=4)
+    return AdbDevice(name, lambda: connect_tcp(host, port, name, timeouts), root, parallel=4)
 
 
 def _open_shell(link: Link, command: str) -> FrameDecoder | TrailerDecoder:
     """Starts `command`; what comes back is for the decoder."""
+    command = guard(command)
     if "shell_v2" in link.features:
         link.open(b"shell,v2,raw:" + command.encode())
         return FrameDecoder()
@@ -103,7 +105,7 @@ def _open_shell(link: Link, command: str) -> FrameDecoder | TrailerDecoder:
 
 
 class _AdbCommand:
-    """A command on a link of its own. The first line that the shell prints is the process's number."""
+    """A command on a link of its own. The first line that the shell prints is the process's number, twice."""
 
     def __init__(self, device: AdbDevice, link: Link, command: str) -> None:
         self._device = device
@@ -111,9 +113,11 @@ class _AdbCommand:
         self._stderr = bytearray()
         self._exit_code: int | None = None
         try:
-            self._decoder = _open_shell(link, "echo $$; " + command)
+            self._decoder = _open_shell(link, "echo $$ $$; " + command)
             self._lines = self._read_lines()
-            self._pid = next(self._lines).decode()
+            self._pid, *again = next(self._lines, b"").decode("ascii", "replace").split() or [""]
+            if not self._pid.isdecimal() or again != [self._pid]:  # it will be killed by this number
+                raise DeviceError(f"{device.name}: the command did not start as it should; run it again")
         except BaseException:
             link.close()
             raise

@@ -13,7 +13,7 @@ import threading
 
 from flashneuron.device.packets import CLSE, OKAY, OPEN, WRTE, Data, Packet
 from flashneuron.device.tcp_link import refused
-from flashneuron.device.wire import HANDSHAKE_S, Wire
+from flashneuron.device.wire import Wire
 from flashneuron.errors import DeviceError
 
 
@@ -116,7 +116,7 @@ class MultiplexedLink:
 
     def open(self, service: bytes) -> None:
         self._multiplexer.send(OPEN, self.number, 0, service + b"\0")
-        if not self._answered(HANDSHAKE_S):
+        if not self._answered(self._multiplexer.wire.timeouts.handshake):
             raise self._multiplexer.failure or refused(self._multiplexer.name, service)
 
     def write(self, data: Data, timeout_s: float | None) -> None:

@@ -9,7 +9,7 @@ from pathlib import PurePosixPath
 from flashneuron.errors import DeviceError
 
 _PLAIN = re.compile(r"[A-Za-z0-9_./:=@%+,-]+")
-MAX_COMMAND_BYTES = 100_000  # Linux takes at most 128 KiB in one string, and adbd hands the whole command over as one
+MAX_COMMAND_BYTES = 50_000  # Linux takes at most 128 KiB in one string, and adbd hands over all of what `guard` gives
 
 
 def quote(argument: str) -> str:
@@ -31,3 +31,12 @@ def quote_argv(argv: Sequence[str], stdin: PurePosixPath | None = None) -> str:
     if len(command.encode()) > MAX_COMMAND_BYTES:
         raise DeviceError(f"the command {argv[0]} has more than {MAX_COMMAND_BYTES} bytes; pass data by a file")
     return command
+
+
+def guard(command: str) -> str:
+    """`command`, which runs only if it came as it was sent: it is sent twice and compared there.
+
+    adb has no sums of its own any more, and a flipped bit of `rm -rf A` is a command too.
+    """
+    quoted = quote(command)
+    return f'f={quoted}; if [ "$f" = {quoted} ]; then eval "$f"; else echo \'came damaged\' >&2; exit 121; fi'

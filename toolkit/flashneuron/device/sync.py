@@ -128,6 +128,9 @@ def push_package(device: Device, package_dir: Path, progress: Progress, runner: 
                 raise DeviceError(f"the manifest arrived on {device.name} damaged; push again")
             check(device.shell(["mkdir", "-p", str(folder)]), f"make {folder}")
             check(device.shell(["mv", "-f", str(part), str(folder / MANIFEST)]), f"rename {part}")
+            # What a device says that it did is asked for once more: a link may damage its answers too.
+            if device.shell(["cat", str(folder / MANIFEST)]).stdout != manifest or _unverified(device, wanted):
+                raise DeviceError(f"{package.manifest.name} is not whole on {device.name} after the push; push again")
     sent_bytes, total_bytes = sum(entry.bytes for entry in sent), sum(entry.bytes for entry in wanted.values())
     return PushedPackage(folder, store, identity, len(sent), sent_bytes, len(wanted), total_bytes)
 

@@ -7,12 +7,14 @@ from collections import deque
 from collections.abc import Callable
 
 from flashneuron.device.keys import load_signers
-from flashneuron.device.packets import CLSE, OKAY, OPEN, WRTE, Data
+from flashneuron.device.packets import CLSE, OKAY, OPEN, WRTE, Data, Packet
 from flashneuron.device.transport import RepairedTcpTransport
-from flashneuron.device.wire import HANDSHAKE_S, Wire
+from flashneuron.device.wire import Silence, Timeouts, Wire
 from flashneuron.errors import DeviceError, LinkLost
 
 _LOCAL_ID = 1
+_PING_ID = 2
+_PING = b"flashneuron-ping:\0"  # a service that no device has: it answers by refusing it
 _PAUSES_S = (0.05, 0.2, 0.5)  # before a connection is tried again
 
 
@@ -46,7 +48,7 @@ class TcpLink:
     def open(self, service: bytes) -> None:
         self._wire.send(OPEN, _LOCAL_ID, 0, service + b"\0")
         while True:
-            packet = self._wire.receive(HANDSHAKE_S)
+            packet = self._next(self._wire.timeouts.handshake)
             if packet.command == OKAY and packet.arg1 == _LOCAL_ID:
                 self._remote_id = packet.arg0
                 return
@@ -72,7 +74,7 @@ class TcpLink:
         self._wire.close()
 
     def _dispatch(self, timeout_s: float | None) -> None:
-        packet = self._wire.receive(timeout_s)
+        packet = self._next(timeout_s)
         if packet.arg1 != _LOCAL_ID:
             return  # a stray packet of a stream that is no more
         if packet.command == WRTE:
@@ -83,18 +85,41 @@ class TcpLink:
         elif packet.command == CLSE:
             self._closed_by_device = True
 
+    def _next(self, timeout_s: float | None) -> Packet:
+        """Raises Silence after `timeout_s`, LinkLost as soon as a device that was asked to does not answer."""
+        silence_s, asked = self._wire.timeouts.silence, False
+        while timeout_s is None or timeout_s > 0:
+            wait_s = silence_s if timeout_s is None else min(silence_s, timeout_s)
+            try:
+                return self._wire.receive(wait_s)
+            except Silence:
+                if asked:
+                    raise self._wire.lost(f"it has not answered for {2 * silence_s:g} s") from None
+                if timeout_s is not None:
+                    timeout_s -= wait_s
+                if timeout_s is None or timeout_s > 0:
+                    self._wire.send(OPEN, _PING_ID, 0, _PING)
+                    asked = True
+        raise Silence(f"{self._name}: no answer in time")
+
 
 def refused(name: str, service: bytes) -> DeviceError:
     return DeviceError(f"{name} refuses the service {service.split(b':')[0].split(b',')[0].decode()}")
 
 
-def connect_tcp(host: str, port: int, name: str, sleep: Callable[[float], None] = time.sleep) -> TcpLink:
+def connect_tcp(
+    host: str,
+    port: int,
+    name: str,
+    timeouts: Timeouts | None = None,
+    sleep: Callable[[float], None] = time.sleep,
+) -> TcpLink:
     """Tries again a few times when the device hangs up in the handshake, as adbd now and then does to a connection
     that follows another closely.
     """
     for pause_s in _PAUSES_S:
         try:
-            return TcpLink(Wire(RepairedTcpTransport(host, port), name, load_signers), name)
+            return TcpLink(Wire(RepairedTcpTransport(host, port), name, load_signers, timeouts), name)
         except LinkLost:
             sleep(pause_s)
-    return TcpLink(Wire(RepairedTcpTransport(host, port), name, load_signers), name)
+    return TcpLink(Wire(RepairedTcpTransport(host, port), name, load_signers, timeouts), name)

@@ -3,16 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Protocol
 
 from flashneuron.device import packets
 from flashneuron.device.packets import AUTH, AUTH_PUBLIC_KEY, AUTH_SIGNATURE, AUTH_TOKEN, CNXN, STLS, Data, Packet
 from flashneuron.errors import DeviceError, LinkLost
 
-HANDSHAKE_S = 10.0
-_SEND_S = 60.0  # slow flash holds the sender up
-_AUTHORISE_S = 60.0  # a person has to tap on the phone
 _FEATURES = b"shell_v2,stat_v2"
+
+
+@dataclass(frozen=True)
+class Timeouts:
+    """Seconds. `silence`: after which a device is asked whether it is still there; after another it is not."""
+
+    handshake: float = 10.0
+    send: float = 60.0  # slow flash holds the sender up
+    authorise: float = 60.0  # a person has to tap on the phone
+    silence: float = 15.0
+
+
+class Silence(DeviceError):
+    """Nothing came for as long as was waited, and nothing is broken by that."""
 
 
 class Transport(Protocol):
@@ -41,7 +53,10 @@ class Wire:
     `name` is how messages call the device; `load_signers` is asked only by a device that wants to know who calls.
     """
 
-    def __init__(self, transport: Transport, name: str, load_signers: LoadSigners = tuple) -> None:
+    def __init__(
+        self, transport: Transport, name: str, load_signers: LoadSigners = tuple, timeouts: Timeouts | None = None
+    ) -> None:
+        self.timeouts = timeouts or Timeouts()
         self._transport = transport
         self._name = name
         self._summed = True  # until the peer says a version that has no sums
@@ -49,7 +64,7 @@ class Wire:
         self.max_data = packets.EARLY_MAX_DATA
         self.features = frozenset[str]()
         try:
-            transport.connect(HANDSHAKE_S)
+            transport.connect(self.timeouts.handshake)
         except OSError as error:
             raise DeviceError(f"no device answers at {name} ({_reason(error)}); is it on, and adb over TCP?") from error
         try:
@@ -61,21 +76,25 @@ class Wire:
     def send(self, command: bytes, arg0: int, arg1: int, data: Data = b"") -> None:
         header = packets.pack_header(command, arg0, arg1, data, self._summed)
         try:
-            self._transport.bulk_write(header, _SEND_S)
+            self._transport.bulk_write(header, self.timeouts.send)
             if data:
-                self._transport.bulk_write(data, _SEND_S)
+                self._transport.bulk_write(data, self.timeouts.send)
         except OSError as error:
             raise self.lost(_reason(error)) from error
 
     def receive(self, timeout_s: float | None) -> Packet:
-        """The next packet; `timeout_s` is for its first byte."""
+        """The next packet; `timeout_s` is for its first bytes. Raises Silence when they do not come."""
         try:
-            header = packets.parse_header(self._read_exactly(packets.HEADER_BYTES, timeout_s))
-            data = self._read_exactly(header.data_bytes, HANDSHAKE_S)
+            first = self._transport.bulk_read(packets.HEADER_BYTES, timeout_s)
+        except TimeoutError as error:
+            raise Silence(f"{self._name}: {_reason(error)}") from error
+        except OSError as error:
+            raise self.lost(_reason(error)) from error
+        try:
+            header = packets.parse_header(first + self._read_exactly(packets.HEADER_BYTES - len(first)))
+            data = self._read_exactly(header.data_bytes)
         except ValueError as error:
             raise DeviceError(f"what answers at {self._name} does not speak adb") from error
-        except TimeoutError as error:
-            raise DeviceError(f"{self._name}: {_reason(error)}") from error
         except OSError as error:
             raise self.lost(_reason(error)) from error
         if self._summed and header.command not in (CNXN, AUTH) and packets.data_sum(data) != header.data_sum:
@@ -95,13 +114,13 @@ class Wire:
 
     def _shake_hands(self, load_signers: LoadSigners) -> None:
         self.send(CNXN, packets.VERSION, packets.MAX_DATA, b"host::features=" + _FEATURES + b"\0")
-        answer = self.receive(HANDSHAKE_S)
+        answer = self.receive(self.timeouts.handshake)
         signers = load_signers() if answer.command == AUTH else ()
         for signer in signers:
             if answer.command != AUTH or answer.arg0 != AUTH_TOKEN:
                 break
             self.send(AUTH, AUTH_SIGNATURE, 0, signer.Sign(answer.data))
-            answer = self.receive(HANDSHAKE_S)
+            answer = self.receive(self.timeouts.handshake)
         if answer.command == AUTH and signers:
             key = signers[0].GetPublicKey()
             self.send(AUTH, AUTH_PUBLIC_KEY, 0, (key.encode() if isinstance(key, str) else key) + b"\0")
@@ -117,17 +136,16 @@ class Wire:
 
     def _confirmed(self) -> Packet:
         try:
-            return self.receive(_AUTHORISE_S)
-        except DeviceError as error:
-            if isinstance(error, LinkLost):
-                raise
+            return self.receive(self.timeouts.authorise)
+        except Silence as error:
             what = f"{self._name} wants this computer's key confirmed on its screen"
             raise DeviceError(f"{what}; confirm it and run the command again") from error
 
-    def _read_exactly(self, size: int, timeout_s: float | None) -> bytes:
+    def _read_exactly(self, size: int) -> bytes:
+        """The rest of a packet that has begun."""
         data = bytearray()
         while len(data) < size:
-            data += self._transport.bulk_read(size - len(data), timeout_s)
+            data += self._transport.bulk_read(size - len(data), self.timeouts.handshake)
         return bytes(data)
 
 
