@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -23,6 +24,8 @@ from flashneuron.progress import SilentProgress
 
 # Of test_peers.py: client, daemon, and by operation whether it works.
 PEERS: list[tuple[str, str, dict[str, bool]]] = []
+# Of test_faults.py: what happened to a push, and how it ended.
+FAULTS: Counter[tuple[str, str]] = Counter()
 SAMPLE = Path(__file__).parents[2] / "models" / "sample"
 HASHING_RUNNER = """#!/bin/sh
 [ "$1" = hash ] || exit 9
@@ -41,6 +44,10 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
         for client, daemon, found in PEERS:
             shown = "".join(f"{'ok' if found[each] else 'FAILED':>10}" for each in operations)
             terminalreporter.line(f"{client:24}{daemon:20}{shown}")
+    if FAULTS:
+        terminalreporter.section("pushes over a faulty link, each of which the next push completed")
+        for (kind, said), count in sorted(FAULTS.items()):
+            terminalreporter.line(f"{kind:14}{said:22}{count:>6}")
 
 
 @pytest.fixture(scope="session")

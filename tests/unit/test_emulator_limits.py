@@ -46,7 +46,7 @@ def test_version_2_turns_the_controllers_on(tmp_path: Path) -> None:
     group = limit_phone("x", LIMITS, DISK, V2.format(top=tmp_path), "0::/user.slice\n")
     (folder,) = group.folders
     assert folder.parent == tmp_path
-    assert (tmp_path / "cgroup.subtree_control").read_text() == "+io"
+    assert (tmp_path / "cgroup.subtree_control").read_text() == "+cpu"  # the last one
     assert (folder / "memory.max").read_text() == str(1 << 30)
     assert (folder / "memory.swap.max").read_text() == "0"
     assert (folder / "io.max").read_text().startswith("254:0 ")

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
-from typing import Any
 
 import click
 
+from flashneuron.cli.emulator_event import event
+from flashneuron.cli.emulator_faults import faults
+from flashneuron.cli.emulator_phone import phone_json, show_limits
 from flashneuron.cli.options import format_option
 from flashneuron.cli.progress import make_progress
-from flashneuron.device.phones import RunningPhone, running_phones
+from flashneuron.device.phones import running_phones
+from flashneuron.emulator.events import deny
 from flashneuron.emulator.phone import start_phone, stop_phone
 from flashneuron.emulator.profiles import DEFAULT_PROFILE, load_profile, profile_names
 from flashneuron.errors import InputError
@@ -23,18 +25,27 @@ def command() -> None:
 
 @command.command()
 @click.option("--profile", default=DEFAULT_PROFILE, show_default=True, type=click.Choice(profile_names()))
+@click.option("--denied", help="Commands that cannot be executed, separated by commas: dumpsys,getprop …")
 @click.option("--port", type=int, help="Port on 127.0.0.1; default: the first free one from 5038.")
 @format_option("table", "json")
-def start(profile: str, port: int | None, style: str) -> None:
-    """Start a phone. Needs root and Debian 12 or 13; the first start fetches 35 MB."""
+def start(profile: str, denied: str | None, port: int | None, style: str) -> None:
+    """Start a phone. Needs root and Debian 12 or 13; the first start fetches 35 MB.
+
+    \b
+    Examples:
+      flashneuron emulator start
+      flashneuron emulator start --profile ufs-3.1 --denied dumpsys
+    """
     phone = start_phone(profile, make_progress(), port)
+    if denied:
+        deny(phone, denied.split(","))
     if style == "json":
-        click.echo(json.dumps(_as_json(phone)))
+        click.echo(json.dumps(phone_json(phone)))
         return
     facts = load_profile(profile)
     click.echo(f"{phone.name}: {facts.title}, emulated, at {phone.device} (--device {phone.device})")
     click.echo(f"  figures of {facts.figures.date}: {facts.figures.source}; derived: {facts.figures.derived}")
-    _show_limits(phone)
+    show_limits(phone, facts)
 
 
 @command.command()
@@ -60,18 +71,12 @@ def stop(name: str | None, every: bool, wipe: bool) -> None:
 def list_phones(style: str) -> None:
     """The phones that run, and which of their limits are enforced."""
     if style == "json":
-        click.echo(json.dumps({"phones": [_as_json(phone) for phone in running_phones()]}))
+        click.echo(json.dumps({"phones": [phone_json(phone) for phone in running_phones()]}))
         return
     for phone in running_phones():
         click.echo(f"{phone.name}: profile {phone.profile}, at {phone.device}, process {phone.pid}")
-        _show_limits(phone)
+        show_limits(phone, load_profile(phone.profile))
 
 
-def _as_json(phone: RunningPhone) -> dict[str, Any]:
-    return {"device": phone.device, **asdict(phone)}
-
-
-def _show_limits(phone: RunningPhone) -> None:
-    for limit in phone.limits:
-        state = "enforced" if limit["enforced"] else "NOT enforced"
-        click.echo(f"  {limit['name']} {limit['value']}: {state} ({limit['note']})")
+command.add_command(event)
+command.add_command(faults)

@@ -1,7 +1,7 @@
 """A lock on a device's store, so that two computers, or two commands of one, do not push or remove at the same time.
 
-The device's own flock holds it for a command that runs for as long as the link does: it writes something every second,
-so that it ends when nobody is there to take it. Nothing has to be cleaned up after a lost link or a killed host.
+The device's own flock holds it for a command that runs for as long as the link does: it writes something all the
+time, so that it ends when nobody is there to take it. Nothing has to be cleaned up after a lost link or a killed host.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from flashneuron.errors import DeviceError
 
 # mksh keeps 9 from programs unless it is redirected onto itself. $0: the lock; $1: who holds it.
 _SCRIPT = (
-    'exec 9>"$0"; flock -n 9 9>&9 || exit $?; echo "$1" > "$0.owner"; echo held; while echo; do sleep 1 9>&-; done'
+    'exec 9>"$0"; flock -n 9 9>&9 || exit $?; echo "$1" > "$0.owner"; echo held; while echo; do sleep 0.2 9>&-; done'
 )
 _NO_LOCK = 127  # a device without flock
 

@@ -15,8 +15,8 @@ from typing import Any, Literal
 from flashneuron.device.phones import process_start_ticks
 from flashneuron.emulator.blockdev import Disk, Mount, parse_mounts
 
-Controller = Literal["memory", "io"]
-_V1_NAMES = {"memory": "memory", "io": "blkio"}
+Controller = Literal["memory", "io", "cpu"]
+_V1_NAMES = {"memory": "memory", "io": "blkio", "cpu": "cpu"}
 _PREFIX = "flashneuron-"  # then the supervisor's pid, then the phone's name
 _PAGE_SLACK = 64 * 1024  # the kernel rounds memory limits down to pages, of at most 64 KiB
 
@@ -113,7 +113,22 @@ def limit_phone(
             group.limits.append(LimitState(limit, value, False, str(io)))
         else:
             group.limits.append(_limit_flash(io, limit, value, disk))
+    _make_group(group, "cpu", name, find_hierarchy("cpu", mounts, own))  # for heat, later: no limit of its own
     return group
+
+
+def groups_of(pid: int, name: str) -> list[Path]:
+    """Those of the running phone `name`, whose supervisor is `pid`."""
+    return sorted(Path("/sys/fs/cgroup").glob(f"**/{_PREFIX}{pid}-{name}"))
+
+
+def limit_cores(cores: int) -> LimitState:
+    """This process, and what it starts, on as many of this machine's cores as the phone has."""
+    there = sorted(os.sched_getaffinity(0))
+    if len(there) < cores:
+        return LimitState("cores", cores, False, f"this machine has {len(there)}")
+    os.sched_setaffinity(0, there[:cores])
+    return LimitState("cores", cores, True, f"affinity to {cores} of this machine's {len(there)}")
 
 
 def remove_group(folders: list[Path], patience_s: float = 5) -> None:

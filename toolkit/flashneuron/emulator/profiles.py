@@ -24,6 +24,15 @@ class Figures(BaseModel):
     derived: str
 
 
+class CurvePoint(BaseModel):
+    """Random reads of `read_bytes` by as many threads as are of use."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    read_bytes: PositiveInt
+    bytes_per_s: PositiveInt
+
+
 class Profile(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -37,9 +46,21 @@ class Profile(BaseModel):
     flash_read_iops: PositiveInt
     flash_write_bytes_per_s: PositiveInt
     flash_write_iops: PositiveInt
+    flash_read_curve: tuple[CurvePoint, ...] = ()  # as published, where it is; the two limits above stand for it
     figures: Figures
     npu: str | None = None  # what stands for the phone's NPU; None: nothing does
     properties: dict[str, str]  # what getprop says
+
+
+def curve_text(profile: Profile) -> str | None:
+    """How far the two limits, which are what the kernel can enforce, are from the phone's published curve."""
+    if not profile.flash_read_curve:
+        return None
+    parts = []
+    for point in profile.flash_read_curve:
+        emulated = min(profile.flash_read_bytes_per_s, profile.flash_read_iops * point.read_bytes)
+        parts.append(f"{point.read_bytes // 1024} KiB {emulated / point.bytes_per_s - 1:+.0%}")
+    return "flash by read size, against the published curve: " + ", ".join(parts) + "; latency of one read: this disk's"
 
 
 def profile_names() -> list[str]:

@@ -1,8 +1,9 @@
 """The process behind a running phone: sets its limits, boots it in namespaces of its own, forwards its port, cleans up.
 
 Started by phone.py as `python -m flashneuron.emulator.supervisor PLAN`, PLAN being a JSON object, with a listening
-socket on an inherited descriptor. It ends when the phone ends or on SIGTERM; either way the phone's processes, mounts
-and control groups go with it. Even a SIGKILL here takes the phone along (PR_SET_PDEATHSIG, unshare --kill-child).
+socket on an inherited descriptor. On SIGHUP the phone starts anew, its flash as it was. It ends when the phone ends or
+on SIGTERM; either way the phone's processes, mounts and control groups go with it. Even a SIGKILL here takes the phone
+along (PR_SET_PDEATHSIG, unshare --kill-child).
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from pathlib import Path
 
 from flashneuron.device.phones import RunningPhone, forget_phone, process_start_ticks, record_phone
 from flashneuron.emulator.blockdev import disk_of
-from flashneuron.emulator.cgroup import Limits, PhoneGroup, limit_phone, remove_group
+from flashneuron.emulator.cgroup import Limits, PhoneGroup, limit_cores, limit_phone, remove_group
 from flashneuron.emulator.forward import serve
 from flashneuron.emulator.profiles import Profile
 from flashneuron.emulator.vendor import write_vendor
@@ -64,20 +65,33 @@ def main() -> None:
     data, vendor = plan.folder / "data", plan.folder / "vendor"
     group = PhoneGroup()
     phone: subprocess.Popen[bytes] | None = None
+    restart = threading.Event()
+
+    def reboot(*_: object) -> None:
+        restart.set()
+        if phone:
+            phone.kill()  # and with it every process in its namespace
+
+    signal.signal(signal.SIGHUP, reboot)
     try:
         group = limit_phone(plan.name, limits_of(plan.profile), disk_of(data))
-        limits = [limit.as_dict() for limit in group.limits]
+        limits = [limit.as_dict() for limit in (*group.limits, limit_cores(plan.profile.cores))]
         write_vendor(vendor, plan.profile, limits)
         _leave_network()
         command = ["unshare", *NAMESPACES, "/bin/sh", str(_BOOT)]
         command += [str(plan.root), str(data), str(vendor), str(plan.port), plan.profile.name]
         command += map(str, group.procs)
-        phone = subprocess.Popen(command, stdin=subprocess.DEVNULL, preexec_fn=_die_with_parent)
+        phone = _boot(command)
         ticks = process_start_ticks(os.getpid())
         assert ticks is not None
         record_phone(RunningPhone(plan.name, plan.profile.name, plan.port, os.getpid(), ticks, limits))
         threading.Thread(target=serve, args=(listener, plan.port), daemon=True).start()
-        sys.exit(phone.wait())
+        while True:
+            code = phone.wait()
+            if not restart.is_set():
+                sys.exit(code)
+            restart.clear()
+            phone = _boot(command)
     finally:
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
         with suppress(OSError):
@@ -88,6 +102,10 @@ def main() -> None:
             phone.wait()
         remove_group(group.folders)
         forget_phone(plan.name)
+
+
+def _boot(command: list[str]) -> subprocess.Popen[bytes]:
+    return subprocess.Popen(command, stdin=subprocess.DEVNULL, preexec_fn=_die_with_parent)
 
 
 def limits_of(profile: Profile) -> Limits:

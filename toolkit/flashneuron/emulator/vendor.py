@@ -23,12 +23,23 @@ def write_vendor(folder: Path, profile: Profile, limits: list[dict[str, Any]]) -
     facts = folder / PurePosixPath(EMULATED_FACTS).relative_to("/vendor")
     facts.parent.mkdir()
     facts.write_text(json.dumps(emulated_facts(profile, limits), indent=1) + "\n")
+    (folder / "events").mkdir()
 
 
-def render_meminfo(profile: Profile) -> str:
+def note_event(folder: Path, kind: str, value: str | None) -> None:
+    """In the facts of the phone whose /vendor this is: every number from now on says so. None: it is over."""
+    facts = folder / PurePosixPath(EMULATED_FACTS).relative_to("/vendor")
+    known = json.loads(facts.read_text())
+    events = {name: said for name, said in known.get("events", {}).items() if name != kind}
+    known["events"] = events | ({kind: value} if value is not None else {})
+    facts.write_text(json.dumps(known, indent=1) + "\n")
+
+
+def render_meminfo(profile: Profile, available_bytes: int | None = None) -> str:
     """The memory that the profile's phone shows to a program; the RAM cap holds it to the available part."""
-    rows = {"MemTotal": profile.ram_bytes, "MemFree": profile.available_ram_bytes // 4}
-    rows |= {"MemAvailable": profile.available_ram_bytes, "SwapTotal": 0, "SwapFree": 0}
+    available = profile.available_ram_bytes if available_bytes is None else available_bytes
+    rows = {"MemTotal": profile.ram_bytes, "MemFree": available // 4}
+    rows |= {"MemAvailable": available, "SwapTotal": 0, "SwapFree": 0}
     return "".join(f"{name + ':':<15} {size // 1024:>8} kB\n" for name, size in rows.items())
 
 

@@ -116,7 +116,7 @@ def facts(run: Run) -> dict[str, str]:
     emulated = run.emulated
     return {
         "package": f"{run.package.name} ({run.package.sha256[:8]})",
-        "device": f"emulated phone: {emulated.get('profile')}" if emulated else run.device,
+        "device": f"emulated phone: {emulated.get('profile')}{events_text(emulated)}" if emulated else run.device,
         **({"limits": limits_text(emulated)} if emulated else {}),
         "prompt": f"{run.workload.source}, {len(run.workload.prompt_ids)} tokens",
         "new tokens": str(run.workload.max_new_tokens),
@@ -124,6 +124,16 @@ def facts(run: Run) -> dict[str, str]:
         "direct_io": "on" if run.ready.direct_io else "off",
         "flashneuron": run.versions.get("flashneuron", "unknown"),
     }
+
+
+def events_text(emulated: dict[str, Any]) -> str:
+    """ " (thermal severe: …)" if something had befallen an emulated phone."""
+    events = emulated.get("events")
+    return (
+        f" ({'; '.join(f'{name} {said}' for name, said in events.items())})"
+        if isinstance(events, dict) and events
+        else ""
+    )
 
 
 def limits_text(emulated: dict[str, Any]) -> str:

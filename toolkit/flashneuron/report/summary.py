@@ -6,7 +6,7 @@ from typing import Any
 
 from flashneuron.profile.run_file import Ready
 from flashneuron.profile.session import Generation, Scores
-from flashneuron.report.metrics import PARTS, decode, hit_rate
+from flashneuron.report.metrics import PARTS, decode, events_text, hit_rate
 from flashneuron.report.table import text_table
 from flashneuron.units import format_bytes
 
@@ -15,7 +15,7 @@ def where(conditions: dict[str, Any], device: str) -> str:
     """The device in a few words; an emulated phone says so."""
     emulated = conditions.get("emulated")
     if isinstance(emulated, dict):
-        return f"emulated phone {emulated.get('profile', device)}"
+        return f"emulated phone {emulated.get('profile', device)}{events_text(emulated)}"
     if conditions.get("kind") == "host":
         return "this machine (not a phone)"
     return str(conditions.get("model") or device)

@@ -1,5 +1,9 @@
 #!/system/bin/sh
-# dumpsys battery|thermalservice, in the form that Android 13 and 14 print: a full battery, on USB, nothing throttled.
+# dumpsys battery|thermalservice, in the form that Android 13 and 14 print: a full battery, on USB, nothing throttled,
+# unless /vendor/events says otherwise.
+case " $(cat /vendor/events/denied 2>/dev/null) " in *" dumpsys "*)
+	echo "/system/bin/sh: dumpsys: can't execute: Permission denied" >&2; exit 126 ;;
+esac
 case $1 in
 battery) cat <<END
 Current Battery Service state:
@@ -10,7 +14,7 @@ Current Battery Service state:
   status: 5
   health: 2
   present: true
-  level: 100
+  level: $(cat /vendor/events/battery 2>/dev/null || echo 100)
   scale: 100
   voltage: 4400
   temperature: 250
@@ -21,7 +25,7 @@ thermalservice) cat <<END
 IsStatusOverride: false
 ThermalEventListeners:
 	callbacks: 0
-Thermal Status: 0
+Thermal Status: $(cat /vendor/events/thermal 2>/dev/null || echo 0)
 Cached temperatures:
 HAL Ready: true
 Current temperatures from HAL:

@@ -1,0 +1,73 @@
+"""flashneuron emulator event: what befalls a phone."""
+
+from __future__ import annotations
+
+import click
+
+from flashneuron.cli.emulator_phone import find_phone
+from flashneuron.emulator import events
+from flashneuron.units import parse_bytes
+
+_phone = click.option("--phone", metavar="NAME", help="Which one; default: the only one that runs.")
+
+
+@click.group("event")
+def event() -> None:
+    """Have something befall a running phone. Numbers measured from then on say so.
+
+    \b
+    Examples:
+      flashneuron emulator event thermal severe
+      flashneuron emulator event memory 1G        # and: memory normal
+      flashneuron emulator event battery 7
+      flashneuron emulator event storage read-only
+      flashneuron emulator event denied dumpsys getprop
+      flashneuron emulator event reboot
+    """
+
+
+@event.command()
+@click.argument("status", type=click.Choice(events.STATUSES))
+@_phone
+def thermal(status: str, phone: str | None) -> None:
+    """Thermal STATUS as dumpsys tells it, and a slower processor."""
+    click.echo(events.heat(find_phone(phone), status))
+
+
+@event.command()
+@click.argument("percent", type=click.IntRange(0, 100))
+@_phone
+def battery(percent: int, phone: str | None) -> None:
+    """The battery's charge."""
+    click.echo(events.drain(find_phone(phone), percent))
+
+
+@event.command()
+@click.argument("available", metavar="BYTES|normal")
+@_phone
+def memory(available: str, phone: str | None) -> None:
+    """Memory that programs can have: the cap and MemAvailable. K, M, G are powers of 1024."""
+    click.echo(events.squeeze(find_phone(phone), None if available == "normal" else parse_bytes(available)))
+
+
+@event.command()
+@click.argument("state", type=click.Choice(["read-only", "normal"]))
+@_phone
+def storage(state: str, phone: str | None) -> None:
+    """Storage that takes no writes."""
+    click.echo(events.protect(find_phone(phone), state == "read-only"))
+
+
+@event.command()
+@click.argument("commands", nargs=-1)
+@_phone
+def denied(commands: tuple[str, ...], phone: str | None) -> None:
+    """COMMANDS that cannot be executed; none: all can."""
+    click.echo(events.deny(find_phone(phone), list(commands)))
+
+
+@event.command("reboot")
+@_phone
+def reboot_command(phone: str | None) -> None:
+    """Restart the phone; its flash stays."""
+    click.echo(events.reboot(find_phone(phone)))
