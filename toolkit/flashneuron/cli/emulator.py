@@ -31,10 +31,7 @@ def command() -> None:
 def start(profile: str, denied: str | None, port: int | None, style: str) -> None:
     """Start a phone. Needs root and Debian 12 or 13; the first start fetches 35 MB.
 
-    \b
-    Examples:
-      flashneuron emulator start
-      flashneuron emulator start --profile ufs-3.1 --denied dumpsys
+    For instance: flashneuron emulator start --profile ufs-3.1 --denied dumpsys
     """
     phone = start_phone(profile, make_progress(), port)
     if denied:
@@ -70,10 +67,10 @@ def stop(name: str | None, every: bool, wipe: bool) -> None:
 @format_option("table", "json")
 def list_phones(style: str) -> None:
     """The phones that run, and which of their limits are enforced."""
+    phones = running_phones()
     if style == "json":
-        click.echo(json.dumps({"phones": [phone_json(phone) for phone in running_phones()]}))
-        return
-    for phone in running_phones():
+        click.echo(json.dumps({"phones": [phone_json(phone) for phone in phones]}))
+    for phone in phones if style == "table" else ():
         click.echo(f"{phone.name}: profile {phone.profile}, at {phone.device}, process {phone.pid}")
         show_limits(phone, load_profile(phone.profile))
 
