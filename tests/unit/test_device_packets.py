@@ -68,6 +68,10 @@ def test_a_line_does_not_wait_for_the_next() -> None:
     assert list(TrailerDecoder("mark").feed(b"line\n")) == [(STDOUT, b"line\n")]
 
 
+def test_an_exit_code_that_is_no_number_is_a_failure() -> None:
+    assert decode("mark", b"outmark\nerrmark *7\n", []) == (b"out", b"err", [255])
+
+
 def test_a_shell_prints_the_trailer(tmp_path: object) -> None:
     command = wrap("printf out; printf err >&2; exit 7", "mark").replace("/data/local/tmp", str(tmp_path))
     printed = subprocess.run(["sh", "-c", command], capture_output=True, check=True)

@@ -112,15 +112,21 @@ def stdin_of(device: Device, name: str) -> bytes:
 def list_runs(device: Device) -> list[DetachedRun]:
     """Running, and finished ones whose results were not taken."""
     listed = check(device.shell(["sh", "-c", _LIST, str(device.root / "runs")]), "list its runs").text
+    return sorted(parse_runs(listed), key=lambda run: str(run.request.get("started", "")))
+
+
+def parse_runs(listed: str) -> list[DetachedRun]:
+    """Lines `NAME|STATE|REQUEST`; a request that cannot be read is empty."""
     runs = []
     for line in listed.splitlines():
         name, _, left = line.partition("|")
         state, _, text = left.partition("|")
         try:
-            runs.append(DetachedRun(name, state, json.loads(text)))
-        except ValueError:
-            runs.append(DetachedRun(name, state, {}))
-    return sorted(runs, key=lambda run: str(run.request.get("started", "")))
+            request = json.loads(text)
+        except (ValueError, RecursionError):
+            request = None
+        runs.append(DetachedRun(name, state, request if isinstance(request, dict) else {}))
+    return runs
 
 
 def stop(device: Device, name: str) -> None:

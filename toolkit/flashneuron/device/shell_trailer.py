@@ -55,4 +55,5 @@ class TrailerDecoder:
                 self._kind = STDERR
             else:
                 self._kind = EXIT
-                yield EXIT, bytes([min(255, int(end.strip() or b"255"))])
+                code = end.strip()
+                yield EXIT, bytes([min(255, int(code)) if code.isdigit() else 255])
