@@ -42,12 +42,22 @@ def test_meminfo_reads_back() -> None:
     assert (memory["MemTotal"], memory["MemAvailable"]) == (8 << 30, 4831838208)
 
 
-def test_without_root_it_says_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+def test_where_neither_root_nor_user_namespaces_are_to_be_had_it_says_what_to_do(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tools = tmp_path / "bin"
+    tools.mkdir()
+    for name in ("unshare", "mount", "apt-get", "dpkg-deb"):
+        (tools / name).write_text("#!/bin/sh\necho 'unshare failed: Operation not permitted' >&2; exit 1\n")
+        (tools / name).chmod(0o755)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setenv("PATH", str(tools))
     monkeypatch.setattr(os, "geteuid", lambda: 1000)
-    with pytest.raises(EmulatorUnavailable, match=r"it needs root .*; use --device host"):
+    with pytest.raises(
+        EmulatorUnavailable, match=r"it needs root, or user namespaces .*not permitted.*; use --device host"
+    ):
         start_phone(DEFAULT_PROFILE, SilentProgress())
-    assert list(tmp_path.iterdir()) == []
+    assert not (tmp_path / "cache").exists()
 
 
 def test_without_debians_tools_it_says_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -29,7 +29,7 @@ def command() -> None:
 @click.option("--port", type=int, help="Port on 127.0.0.1; default: the first free one from 5038.")
 @format_option("table", "json")
 def start(profile: str, denied: str | None, port: int | None, style: str) -> None:
-    """Start a phone. Needs root and Debian 12 or 13; the first start fetches 35 MB.
+    """Start a phone. Needs Debian 12 or 13, root for its limits to hold; the first start fetches 35 MB.
 
     For instance: flashneuron emulator start --profile ufs-3.1 --denied dumpsys
     """

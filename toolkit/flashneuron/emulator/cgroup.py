@@ -17,6 +17,7 @@ from flashneuron.emulator.blockdev import Disk, Mount, parse_mounts
 
 Controller = Literal["memory", "io", "cpu"]
 _V1_NAMES = {"memory": "memory", "io": "blkio", "cpu": "cpu"}
+SHELL_UID = 2000
 _PREFIX = "flashneuron-"  # then the supervisor's pid, then the phone's name
 _PAGE_SLACK = 64 * 1024  # the kernel rounds memory limits down to pages, of at most 64 KiB
 
@@ -129,6 +130,14 @@ def limit_cores(cores: int) -> LimitState:
         return LimitState("cores", cores, False, f"this machine has {len(there)}")
     os.sched_setaffinity(0, there[:cores])
     return LimitState("cores", cores, True, f"affinity to {cores} of this machine's {len(there)}")
+
+
+def user_of() -> LimitState:
+    """Whom the phone's commands run as: Android's shell user, or, in a user namespace, its only one."""
+    mapped = sum(int(line.split()[2]) for line in Path("/proc/self/uid_map").read_text().splitlines())
+    if mapped > SHELL_UID:
+        return LimitState("user", SHELL_UID, True, "commands run as Android's shell user")
+    return LimitState("user", 0, False, "without root, commands run as the only user of a user namespace, which is you")
 
 
 def remove_group(folders: list[Path], patience_s: float = 5) -> None:

@@ -15,8 +15,9 @@ from contextlib import suppress
 from flashneuron.device.phones import RunningPhone, emulator_folder, forget_phone, running_phones
 from flashneuron.device.transport import RepairedTcpTransport
 from flashneuron.device.wire import Wire
+from flashneuron.emulator.cgroup import SHELL_UID
 from flashneuron.emulator.profiles import Profile, load_profile
-from flashneuron.emulator.rootfs import phone_root
+from flashneuron.emulator.rootfs import as_root, phone_root
 from flashneuron.emulator.supervisor import NAMESPACES, Plan
 from flashneuron.emulator.unavailable import EmulatorUnavailable
 from flashneuron.errors import DeviceError, InputError
@@ -42,12 +43,13 @@ def start_phone(
         root = phone_root(progress)
         folder = emulator_folder() / "phones" / name
         (folder / "data/local/tmp").mkdir(parents=True, exist_ok=True)
-        os.chown(folder / "data/local/tmp", 2000, 2000)
+        if os.geteuid() == 0:
+            os.chown(folder / "data/local/tmp", SHELL_UID, SHELL_UID)
         plan = Plan(name, profile, root, folder, listener.getsockname()[1], listener.fileno())
         log = folder / "supervisor.log"
         with log.open("wb") as output:
             supervisor = subprocess.Popen(
-                [sys.executable, "-m", "flashneuron.emulator.supervisor", plan.dump()],
+                [*as_root(), sys.executable, "-m", "flashneuron.emulator.supervisor", plan.dump()],
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,
@@ -113,11 +115,10 @@ def _listen(port: int | None) -> socket.socket:
 def require_machine() -> None:
     if sys.platform != "linux":
         raise EmulatorUnavailable("it needs Linux")
-    if os.geteuid() != 0:
-        raise EmulatorUnavailable("it needs root (for namespaces, mounts and control groups)")
     for tool, package in {"unshare": "util-linux", "mount": "util-linux", "apt-get": "apt", "dpkg-deb": "dpkg"}.items():
         if not shutil.which(tool):
             raise EmulatorUnavailable(f"{tool} is missing (Debian's package {package})")
-    allowed = subprocess.run(["unshare", *NAMESPACES, "--net", "true"], capture_output=True, text=True)
+    allowed = subprocess.run([*as_root(), "unshare", *NAMESPACES, "--net", "true"], capture_output=True, text=True)
     if allowed.returncode != 0:
-        raise EmulatorUnavailable(f"namespaces are not allowed here ({allowed.stderr.strip()})")
+        needed = "namespaces are not allowed here" if os.geteuid() == 0 else "it needs root, or user namespaces"
+        raise EmulatorUnavailable(f"{needed} ({allowed.stderr.strip()})")

@@ -73,7 +73,8 @@ def _lay_out(root: Path) -> None:
     (root / "usr/bin/sh").symlink_to("mksh")
 
     programs = root / "system" / "bin"
-    commands = _run([str(shutil.which("chroot") or "/usr/sbin/chroot"), str(root), "/usr/bin/toybox"]).split()
+    chroot = str(shutil.which("chroot") or "/usr/sbin/chroot")
+    commands = _run([*as_root(), chroot, str(root), "/usr/bin/toybox"]).split()
     for command in {*commands, "toybox"} - {"sh"}:
         (programs / command).symlink_to("/usr/bin/toybox")
     (programs / "sh").symlink_to("/usr/bin/mksh")
@@ -82,6 +83,11 @@ def _lay_out(root: Path) -> None:
         target.unlink(missing_ok=True)
         shutil.copyfile(stub, target)
         target.chmod(0o755)
+
+
+def as_root() -> list[str]:
+    """What a command begins with to be root, if only in a user namespace."""
+    return [] if os.geteuid() == 0 else ["unshare", "--user", "--map-root-user"]
 
 
 def _write_apt_configuration(folder: Path) -> Path:

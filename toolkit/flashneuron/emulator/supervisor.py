@@ -24,7 +24,7 @@ from pathlib import Path
 
 from flashneuron.device.phones import RunningPhone, forget_phone, process_start_ticks, record_phone
 from flashneuron.emulator.blockdev import disk_of
-from flashneuron.emulator.cgroup import Limits, PhoneGroup, limit_cores, limit_phone, remove_group
+from flashneuron.emulator.cgroup import Limits, PhoneGroup, limit_cores, limit_phone, remove_group, user_of
 from flashneuron.emulator.forward import serve
 from flashneuron.emulator.profiles import Profile
 from flashneuron.emulator.vendor import write_vendor
@@ -75,11 +75,11 @@ def main() -> None:
     signal.signal(signal.SIGHUP, reboot)
     try:
         group = limit_phone(plan.name, limits_of(plan.profile), disk_of(data))
-        limits = [limit.as_dict() for limit in (*group.limits, limit_cores(plan.profile.cores))]
+        limits = [limit.as_dict() for limit in (*group.limits, limit_cores(plan.profile.cores), user_of())]
         write_vendor(vendor, plan.profile, limits)
         _leave_network()
         command = ["unshare", *NAMESPACES, "/bin/sh", str(_BOOT)]
-        command += [str(plan.root), str(data), str(vendor), str(plan.port), plan.profile.name]
+        command += [str(plan.root), str(data), str(vendor), str(plan.port), plan.profile.name, str(user_of().value)]
         command += map(str, group.procs)
         phone = _boot(command)
         ticks = process_start_ticks(os.getpid())
