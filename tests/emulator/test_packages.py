@@ -62,7 +62,7 @@ def test_packages_are_listed_and_removed_one_by_one(target: Device, runner: Runn
     store = read_store(target)
     assert [package.state for package in store.packages] == ["complete"]
     assert remove_package(target, store, store.find("other")) == pushed.total_bytes
-    assert read_objects(target) == {}
+    assert read_objects(target).there == {}
     assert read_store(target) == Store([], {})
 
 
@@ -111,7 +111,7 @@ def test_what_no_package_needs_goes_when_asked(target: Device, runner: Runner) -
     assert "9 B in 1 files that no package needs" in store_table(store, "host")
     assert store_json(store)["unused_bytes"] == 9
     assert remove_unused(target, store) == 9
-    assert len(read_objects(target)) == pushed.total_files
+    assert len(read_objects(target).there) == pushed.total_files
 
 
 def test_the_command(target: Device, runner: Runner, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -17,45 +17,43 @@ from flashneuron.device.shell_result import check
 _NAMES_OF_A_CALL = 200  # a command line has an end
 
 
+# $0: the root. What stat says of every object, then the record. One round trip.
+_READ = (
+    'cd "$0" || exit 1; TZ=UTC find objects -type f -exec stat -c "%n|%s|%y|%i" {} + || exit 1; '
+    "echo; cat verified 2> /dev/null; true"
+)
+
+
 @dataclass(frozen=True)
-class ObjectFacts:
-    """`text`: everything that stat said, to be compared as a whole."""
+class Objects:
+    """By SHA-256: `there`, what stat says of what lies under such a name; `verified`, what it said when that was
+    hashed.
+    """
 
-    size: int
-    text: str
+    there: Mapping[str, str]
+    verified: Mapping[str, str]
 
+    @property
+    def sizes(self) -> dict[str, int]:
+        """Bytes of what is there."""
+        return {name: int(text.partition("|")[0]) for name, text in self.there.items()}
 
-def read_objects(device: Device) -> dict[str, ObjectFacts]:
-    """By SHA-256, everything that lies there under such a name, verified or not."""
-    form = "%n|%s|%y|%i"
-    command = [
-        "env",
-        "TZ=UTC",
-        "find",
-        str(device.root / "objects"),
-        "-type",
-        "f",
-        "-exec",
-        "stat",
-        "-c",
-        form,
-        "{}",
-        "+",
-    ]
-    facts = parse_facts(check(device.shell(command), "list what it holds").text)
-    return {name: ObjectFacts(int(text.partition("|")[0]), text) for name, text in facts.items()}
+    def unverified(self, wanted: Iterable[str]) -> list[str]:
+        """Those that are not there, or not as they were when they were verified."""
+        return [name for name in wanted if name not in self.there or self.there[name] != self.verified.get(name)]
 
 
-def read_verified(device: Device) -> dict[str, str]:
-    """By SHA-256 the facts of when it was verified. Empty if nothing is known."""
-    return parse_facts(device.shell(["cat", str(device.root / "verified")]).text)
+def read_objects(device: Device) -> Objects:
+    listed = check(device.shell(["sh", "-c", _READ, str(device.root)]), "list what it holds").text
+    there, _, verified = listed.partition("\n\n") if not listed.startswith("\n") else ("", "", listed)
+    return Objects(parse_facts(there), parse_facts(verified))
 
 
 def add_verified(device: Device, digests: Iterable[str]) -> None:
     """These have just been hashed, and nothing else has changed them since. Precondition: the store is locked."""
-    there = read_objects(device)
-    known = {name: text for name, text in read_verified(device).items() if name in there}
-    known |= {digest: there[digest].text for digest in digests if digest in there}
+    now = read_objects(device)
+    known = {name: text for name, text in now.verified.items() if name in now.there}
+    known |= {digest: now.there[digest] for digest in digests if digest in now.there}
     write_verified(device, known)
 
 

@@ -80,7 +80,7 @@ def read_store(device: Device) -> Store:
     folder = device.root / "packages"
     if device.shell(["test", "-d", str(folder)]).exit_code != 0:
         return Store((), {})
-    present = {digest: facts.size for digest, facts in read_objects(device).items()}
+    present = read_objects(device).sizes
     names = sorted(check(device.shell(["ls", "-A", str(folder)]), "list its packages").text.split())
     return Store([_read_package(device, name, present) for name in names if _IDENTITY.fullmatch(name)], present)
 
@@ -90,12 +90,11 @@ def verify_package(device: Device, runner: Runner, package: StoredPackage, progr
     sends them; returns their SHA-256, and that of files that were not there. Errors: DeviceError.
     """
     with locked(device):
-        present, damaged = read_objects(device), list[str]()
+        present, damaged = read_objects(device).sizes, list[str]()
         with progress.step(f"verify {package.name}", package.total_bytes, "B") as advance:
             for digest, size in package.objects.items():
                 path = device.root / "objects" / digest
-                sized = digest in present and present[digest].size == size
-                if not sized or hashes_of(runner, [path])[path] != digest:
+                if present.get(digest) != size or hashes_of(runner, [path])[path] != digest:
                     damaged.append(digest)
                 advance(size)
         remove_objects(device, [digest for digest in damaged if digest in present])

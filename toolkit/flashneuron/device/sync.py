@@ -17,13 +17,13 @@ from __future__ import annotations
 
 import hashlib
 import threading
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from flashneuron.device.objects import add_verified, read_objects, read_verified
+from flashneuron.device.objects import add_verified, read_objects
 from flashneuron.device.parse import parse_df
 from flashneuron.device.protocol import Device
 from flashneuron.device.runner import RUNNER, Runner
@@ -109,7 +109,7 @@ def push_package(device: Device, package_dir: Path, progress: Progress, runner: 
     make_folders(device)
     sent = list[FileEntry]()
     known = device.shell(["cat", str(folder / MANIFEST)]).stdout == manifest
-    if not known or _unverified(device, wanted):
+    if not known or read_objects(device).unverified(wanted):
         with locked(device):
             _clear_arriving(device)
             missing = _missing(device, runner, wanted, progress)
@@ -129,26 +129,22 @@ def push_package(device: Device, package_dir: Path, progress: Progress, runner: 
             check(device.shell(["mkdir", "-p", str(folder)]), f"make {folder}")
             check(device.shell(["mv", "-f", str(part), str(folder / MANIFEST)]), f"rename {part}")
             # What a device says that it did is asked for once more: a link may damage its answers too.
-            if device.shell(["cat", str(folder / MANIFEST)]).stdout != manifest or _unverified(device, wanted):
+            if device.shell(["cat", str(folder / MANIFEST)]).stdout != manifest or read_objects(device).unverified(
+                wanted
+            ):
                 raise DeviceError(f"{package.manifest.name} is not whole on {device.name} after the push; push again")
     sent_bytes, total_bytes = sum(entry.bytes for entry in sent), sum(entry.bytes for entry in wanted.values())
     return PushedPackage(folder, store, identity, len(sent), sent_bytes, len(wanted), total_bytes)
-
-
-def _unverified(device: Device, wanted: Iterable[str]) -> list[str]:
-    """Those that are not there, or not as they were when they were verified."""
-    there, verified = read_objects(device), read_verified(device)
-    return [digest for digest in wanted if digest not in there or there[digest].text != verified.get(digest)]
 
 
 def _missing(
     device: Device, runner: Runner, wanted: Mapping[str, FileEntry], progress: Progress
 ) -> dict[str, FileEntry]:
     """What has to be sent: what is not there, or turns out to be damaged."""
-    there, missing = read_objects(device), dict[str, FileEntry]()
-    doubtful = list[str]()
-    for digest in _unverified(device, wanted):
-        if digest in there and there[digest].size == wanted[digest].bytes:
+    objects, missing = read_objects(device), dict[str, FileEntry]()
+    sizes, doubtful = objects.sizes, list[str]()
+    for digest in objects.unverified(wanted):
+        if sizes.get(digest) == wanted[digest].bytes:
             doubtful.append(digest)
         else:
             missing[digest] = wanted[digest]
