@@ -29,7 +29,7 @@ RUNS = int(os.environ.get("FLASHNEURON_FAULT_RUNS", "200"))
 SEED = int(os.environ.get("FLASHNEURON_FAULT_SEED", "1"))
 BATCHES = 10
 # A stalled link is found out in so short a time that 200 of them can be waited for.
-HURRIED = Timeouts(handshake=1.0, send=1.0, authorise=1.0, silence=0.4)
+HURRIED = Timeouts(handshake=1.0, send=1.0, authorise=1.0, silence=0.4, longest=4.0)
 ROOT = PurePosixPath("/data/local/tmp/faults")
 WRONG = 'cd "$0/objects" && for f in *; do [ -e "$f" ] && echo "$f $(sha256sum < "$f")"; done; true'
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from flashneuron.device import adb_sync
 from flashneuron.device.shell_frames import FrameDecoder
 from flashneuron.device.tcp_link import TcpLink
-from flashneuron.device.wire import LoadSigners, Wire
+from flashneuron.device.wire import LoadSigners, Timeouts, Wire
 from flashneuron.errors import DeviceError, LinkLost
 
 BANNER = b"device::ro.product.name=x;features=shell_v2,stat_v2"
@@ -74,11 +74,46 @@ class Key:
 
 
 def test_a_stream_is_read_to_its_end() -> None:
-    peer = Peer(CNXN, (b"OKAY", 7, 1, b""), (b"WRTE", 7, 1, b"hello"), (b"WRTE", 9, 4, b"stray"), (b"CLSE", 7, 1, b""))
+    peer = Peer(CNXN, (b"OKAY", 7, 1, b""), (b"WRTE", 7, 1, b"hello"), (b"CLSE", 9, 4, b""), (b"CLSE", 7, 1, b""))
     link = link_to(peer)
     link.open(b"shell,v2,raw:true")
     assert (link.read(None), link.read(None), link.read(None)) == (b"hello", None, None)
     assert peer.commands() == [b"CNXN", b"OPEN", b"OKAY"]
+
+
+def test_data_for_nobody_means_that_a_packet_was_damaged() -> None:
+    link = link_to(Peer(CNXN, (b"OKAY", 7, 1, b""), (b"WRTE", 7, 3, b"hello")))
+    link.open(b"x")
+    with pytest.raises(LinkLost, match="it sent data for nobody"):
+        link.read(None)
+
+
+class Mute(Peer):
+    """Says `packets`, and then nothing but refusals of what it is asked, or nothing at all."""
+
+    def __init__(self, *packets: tuple[bytes, int, int, bytes], answers: bool) -> None:
+        super().__init__(*packets)
+        self._answers = answers
+
+    def bulk_read(self, numbytes: int, transport_timeout_s: float | None) -> bytes:
+        asked = self.commands().count(b"OPEN") - 1
+        if not self.incoming and self._answers and asked > 0:
+            self.incoming = packet(b"CLSE", 0, 2)
+        if not self.incoming:
+            raise TimeoutError("no answer")
+        return super().bulk_read(numbytes, transport_timeout_s)
+
+
+@pytest.mark.parametrize(
+    ("answers", "says"), [(False, "it has not answered for 0.02 s"), (True, "the stream has been silent for 0.05 s")]
+)
+def test_a_stream_that_is_silent_for_ever_is_found_out(answers: bool, says: str) -> None:
+    quick = Timeouts(silence=0.01, longest=0.05)
+    peer = Mute(CNXN, (b"OKAY", 7, 1, b""), answers=answers)
+    link = TcpLink(Wire(peer, "phone", tuple, quick), "phone")
+    link.open(b"x")
+    with pytest.raises(LinkLost, match=says):
+        link.read(None)
 
 
 def test_a_known_key_signs_in() -> None:

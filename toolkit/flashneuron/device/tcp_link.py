@@ -49,10 +49,10 @@ class TcpLink:
         self._wire.send(OPEN, _LOCAL_ID, 0, service + b"\0")
         while True:
             packet = self._next(self._wire.timeouts.handshake)
-            if packet.command == OKAY and packet.arg1 == _LOCAL_ID:
+            if packet.command == OKAY:
                 self._remote_id = packet.arg0
                 return
-            if packet.command == CLSE and packet.arg1 == _LOCAL_ID:
+            if packet.command == CLSE:
                 raise refused(self._name, service)
 
     def write(self, data: Data, timeout_s: float | None) -> None:
@@ -75,8 +75,6 @@ class TcpLink:
 
     def _dispatch(self, timeout_s: float | None) -> None:
         packet = self._next(timeout_s)
-        if packet.arg1 != _LOCAL_ID:
-            return  # a stray packet of a stream that is no more
         if packet.command == WRTE:
             self._incoming.append(packet.data)
             self._wire.send(OKAY, _LOCAL_ID, self._remote_id)
@@ -86,20 +84,30 @@ class TcpLink:
             self._closed_by_device = True
 
     def _next(self, timeout_s: float | None) -> Packet:
-        """Raises Silence after `timeout_s`, LinkLost as soon as a device that was asked to does not answer."""
-        silence_s, asked = self._wire.timeouts.silence, False
-        while timeout_s is None or timeout_s > 0:
-            wait_s = silence_s if timeout_s is None else min(silence_s, timeout_s)
+        """The next packet of the stream. Raises Silence after `timeout_s`, LinkLost for a device that does not answer
+        when it is asked, or that is silent for too long.
+        """
+        limits = self._wire.timeouts
+        longest = timeout_s is None or timeout_s > limits.longest
+        end = time.monotonic() + (limits.longest if longest or timeout_s is None else timeout_s)
+        asked = False
+        while (left_s := end - time.monotonic()) > 0:
             try:
-                return self._wire.receive(wait_s)
+                packet = self._wire.receive(min(limits.silence, left_s))
             except Silence:
                 if asked:
-                    raise self._wire.lost(f"it has not answered for {2 * silence_s:g} s") from None
-                if timeout_s is not None:
-                    timeout_s -= wait_s
-                if timeout_s is None or timeout_s > 0:
-                    self._wire.send(OPEN, _PING_ID, 0, _PING)
-                    asked = True
+                    raise self._wire.lost(f"it has not answered for {2 * limits.silence:g} s") from None
+                self._wire.send(OPEN, _PING_ID, 0, _PING)
+                asked = True
+                continue
+            asked = False
+            if packet.arg1 == _LOCAL_ID:
+                return packet
+            if packet.command == WRTE:
+                raise self._wire.lost("it sent data for nobody")
+            # The answer to the question, or a stray packet of a stream that is no more.
+        if longest:
+            raise self._wire.lost(f"the stream has been silent for {limits.longest:g} s")
         raise Silence(f"{self._name}: no answer in time")
 
 

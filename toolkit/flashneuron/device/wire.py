@@ -15,12 +15,16 @@ _FEATURES = b"shell_v2,stat_v2"
 
 @dataclass(frozen=True)
 class Timeouts:
-    """Seconds. `silence`: after which a device is asked whether it is still there; after another it is not."""
+    """Seconds. `silence`: after which a device is asked whether it is still there; after another it is not. `longest`:
+    for which a stream may be silent on a device that is there, whatever was asked for: a damaged packet may have ended
+    it on one side alone.
+    """
 
     handshake: float = 10.0
     send: float = 60.0  # slow flash holds the sender up
     authorise: float = 60.0  # a person has to tap on the phone
     silence: float = 15.0
+    longest: float = 600.0
 
 
 class Silence(DeviceError):
