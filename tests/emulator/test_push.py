@@ -84,7 +84,6 @@ def test_an_interrupted_push_shows_no_package_and_resumes(target: Device, runner
         push_package(target, PACKAGE, Watch(interrupt), runner)
     assert names(target, "packages") == set()
     whole = len(names(target, "objects"))
-    assert whole >= 1
     assert names(target, "tmp") == set()
     resumed = push_package(target, PACKAGE, SilentProgress(), runner)
     assert resumed.sent_files == resumed.total_files - whole

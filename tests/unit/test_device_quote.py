@@ -8,7 +8,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from flashneuron.device.quote import MAX_COMMAND_BYTES, quote, quote_argv
+from flashneuron.device.quote import MAX_COMMAND_BYTES, guard, quote, quote_argv
 from flashneuron.errors import DeviceError
 
 TEXT = st.text(st.characters(blacklist_categories=["Cs"], blacklist_characters="\0"), max_size=60)
@@ -52,3 +52,25 @@ def test_stdin_comes_from_the_file_named(tmp_path: Path) -> None:
 def test_what_no_shell_could_take_is_refused(argv: list[str], says: str) -> None:
     with pytest.raises(DeviceError, match=says):
         quote_argv(argv)
+
+
+@settings(max_examples=60, deadline=None)
+@given(TEXT)
+def test_a_guarded_command_is_the_command(text: str) -> None:
+    command = quote_argv(["printf", "%s|", text, "it's"])
+    done = subprocess.run(["sh", "-c", guard(command)], capture_output=True, check=True)
+    assert done.stdout == f"{text}|it's|".encode()
+
+
+def test_no_flipped_bit_makes_another_command_of_it(tmp_path: Path) -> None:
+    """Each bit of all that is sent. What remains: the command as it was, or its text, or nothing, or a refusal."""
+    command = "printf 'a b'"
+    sent = guard(command).encode()
+    for place in range(8 * len(sent)):
+        flipped = bytearray(sent)
+        flipped[place // 8] ^= 1 << place % 8
+        if 0 in flipped:
+            continue  # no shell gets to see it
+        done = subprocess.run(["sh", "-c", bytes(flipped)], capture_output=True, cwd=tmp_path, stdin=subprocess.DEVNULL)
+        assert done.stdout in (b"a b", command.encode(), b""), flipped
+    assert all(path.stat().st_size == 0 for path in tmp_path.iterdir())  # a flipped quote may name a file to write to

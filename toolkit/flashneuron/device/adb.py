@@ -95,9 +95,8 @@ def tcp_device(host: str, port: int, root: PurePosixPath = PHONE_ROOT, timeouts:
 
 def _open_shell(link: Link, command: str) -> FrameDecoder | TrailerDecoder:
     """Starts `command`; what comes back is for the decoder."""
-    command = guard(command)
     if "shell_v2" in link.features:
-        link.open(b"shell,v2,raw:" + command.encode())
+        link.open(b"shell,v2,raw:" + guard(command).encode())
         return FrameDecoder()
     mark = new_mark()
     link.open(b"exec:" + wrap(command, mark).encode())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import re
 from collections.abc import Sequence
 from pathlib import PurePosixPath
@@ -9,7 +10,7 @@ from pathlib import PurePosixPath
 from flashneuron.errors import DeviceError
 
 _PLAIN = re.compile(r"[A-Za-z0-9_./:=@%+,-]+")
-MAX_COMMAND_BYTES = 50_000  # Linux takes at most 128 KiB in one string, and adbd hands over all of what `guard` gives
+MAX_COMMAND_BYTES = 45_000  # Linux takes at most 128 KiB in one string, and adbd hands over all of what `guard` gives
 
 
 def quote(argument: str) -> str:
@@ -36,7 +37,8 @@ def quote_argv(argv: Sequence[str], stdin: PurePosixPath | None = None) -> str:
 def guard(command: str) -> str:
     """`command`, which runs only if it came as it was sent: it is sent twice and compared there.
 
-    adb has no sums of its own any more, and a flipped bit of `rm -rf A` is a command too.
+    adb has no sums of its own any more, and a flipped bit of `rm -rf A` is a command too. In base64, of which no
+    flipped bit makes one. For devices from Android 7 on: older ones sum up, and may lack base64.
     """
-    quoted = quote(command)
-    return f'f={quoted}; if [ "$f" = {quoted} ]; then eval "$f"; else echo \'came damaged\' >&2; exit 121; fi'
+    code = base64.b64encode(command.encode()).decode()
+    return f'a={code};b={code};[ "$a" = "$b" ]||exit 121;eval "$(echo $a|base64 -d)"'
