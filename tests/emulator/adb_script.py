@@ -1,6 +1,10 @@
 """One client's conversation with an adbd, as a transcript that two daemons can be compared by.
 
-Normalised, because it must differ: times and inodes are left out, and the base folder is written BASE.
+Normalised, because it must differ:
+- the base folder is written BASE: each daemon has its own;
+- of STA2's answer only error, mode, size and time of change remain: the rest is the file system's;
+- in listings times are left out (folders have the hour of the test), ".." (it lies outside) and the size of ".";
+- of the features only those our client asks for count: the real adbd has services that the small one has no use for.
 """
 
 from __future__ import annotations
@@ -13,7 +17,10 @@ from pathlib import PurePosixPath
 
 from flashneuron.device import adb_sync
 from flashneuron.device.link import Connect, Link
+from flashneuron.device.packets import CLSE, OKAY, OPEN, WRTE
 from flashneuron.device.shell_frames import FrameDecoder
+from flashneuron.device.transport import RepairedTcpTransport
+from flashneuron.device.wire import Wire
 from flashneuron.errors import DeviceError
 
 SIZES = (0, 1, 4096, 65535, 65536, 65537, 300_000)
@@ -70,6 +77,33 @@ def converse(connect: Connect, base: PurePosixPath) -> Transcript:
     note("exec", lambda: plain(connect, "exec:printf 'raw\\r\\n'; printf err >&2"))
     note("no such service", lambda: plain(connect, "nosuchservice:"))
     note("two files in one session", lambda: two_files(connect, base / "two"))
+    return transcript
+
+
+def converse_in_packets(port: int) -> Transcript:
+    """The handshake, a service that is not there, packets of streams that never were, a command after all that."""
+    wire = Wire(RepairedTcpTransport("127.0.0.1", port), "device")
+    transcript: Transcript = [
+        ("most data", wire.max_data),
+        ("features", sorted({"shell_v2", "stat_v2"} & wire.features)),
+    ]
+    try:
+        wire.send(OPEN, 5, 0, b"nosuchservice:\0")
+        answer = wire.receive(10)
+        transcript.append(("refused", (answer.command, answer.arg0, answer.arg1)))
+        for command in (OKAY, WRTE, CLSE):
+            wire.send(command, 77, 4_000_000, b"stray" if command == WRTE else b"")
+        wire.send(OPEN, 6, 0, b"exec:echo still here\0")
+        said = b""
+        while (answer := wire.receive(10)).command != CLSE or answer.arg1 != 6:
+            said += answer.data
+            if answer.command == WRTE:
+                wire.send(OKAY, 6, answer.arg0)
+            elif answer.arg1 != 6:
+                transcript.append(("to a stray packet", (answer.command, answer.arg0, answer.arg1)))
+        transcript.append(("said", said))
+    finally:
+        wire.close()
     return transcript
 
 

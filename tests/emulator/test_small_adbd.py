@@ -5,15 +5,15 @@ from __future__ import annotations
 from pathlib import Path, PurePosixPath
 
 import pytest
-from adb_script import converse, shell
+from adb_script import converse, converse_in_packets, push, shell
 
 from flashneuron.device.adb import AdbDevice, tcp_device
 from flashneuron.device.phones import RunningPhone
 from flashneuron.device.tcp_link import TcpLink, connect_tcp
 from flashneuron.device.transport import RepairedTcpTransport
-from flashneuron.device.wire import Wire
+from flashneuron.device.wire import Timeouts, Wire
 from flashneuron.emulator.adbd import LEGACY, MODERN, Variant, small_adbd
-from flashneuron.errors import DeviceError, LinkLost
+from flashneuron.errors import DeviceError
 
 
 def test_it_says_what_the_real_one_says(phone: RunningPhone, tmp_path: Path) -> None:
@@ -28,6 +28,25 @@ def test_it_says_what_the_real_one_says(phone: RunningPhone, tmp_path: Path) -> 
     assert [what for what, _ in small] == [what for what, _ in real]
     for (what, ours), (_, theirs) in zip(small, real, strict=True):
         assert ours == theirs, what
+
+
+def test_it_shakes_hands_and_takes_stray_packets_as_the_real_one_does(phone: RunningPhone, tmp_path: Path) -> None:
+    with small_adbd(tmp_path) as port:
+        small = converse_in_packets(port)
+    assert small == converse_in_packets(phone.port)
+
+
+def test_it_refuses_to_write_where_nothing_can_be_written_as_the_real_one_does(
+    phone: RunningPhone, tmp_path: Path
+) -> None:
+    def refusal(port: int, path: PurePosixPath) -> str:
+        with pytest.raises(DeviceError) as caught:
+            push(lambda: connect_tcp("127.0.0.1", port, "device"), path, b"x" * 70_000)
+        return str(caught.value).replace(str(path), "PATH")
+
+    with small_adbd(tmp_path, Variant(read_only=True)) as port:
+        small = refusal(port, PurePosixPath(tmp_path / "x"))
+    assert small == refusal(phone.port, PurePosixPath("/system/x"))
 
 
 @pytest.mark.parametrize("variant", [MODERN, LEGACY, Variant(features=("shell_v2",), max_data=8192)])
@@ -51,11 +70,11 @@ def key_of(folder: Path) -> Path:
     return folder / "adbkey"
 
 
-def connect_with(key: Path | None, port: int) -> TcpLink:
+def connect_with(key: Path | None, port: int, timeouts: Timeouts | None = None) -> TcpLink:
     from adb_shell.auth.sign_pythonrsa import PythonRSASigner
 
     signers = [PythonRSASigner.FromRSAKeyPath(str(key))] if key else []
-    return TcpLink(Wire(RepairedTcpTransport("127.0.0.1", port), "phone", lambda: signers), "phone")
+    return TcpLink(Wire(RepairedTcpTransport("127.0.0.1", port), "phone", lambda: signers, timeouts), "phone")
 
 
 def test_a_known_key_is_let_in_and_a_confirmed_one_too(tmp_path: Path) -> None:
@@ -67,13 +86,18 @@ def test_a_known_key_is_let_in_and_a_confirmed_one_too(tmp_path: Path) -> None:
 
 def test_a_refused_key_is_one_clear_line(tmp_path: Path) -> None:
     key = key_of(tmp_path)
+    says = r"^phone does not accept this computer's adb key; confirm it on the phone's screen$"
     with small_adbd(tmp_path, Variant(auth="refused"), key) as port:
-        with pytest.raises(LinkLost, match="phone went away"):
-            connect_with(key, port)
-        with pytest.raises(
-            DeviceError, match="does not accept this computer's adb key; confirm it on the phone's screen"
-        ):
-            connect_with(None, port)
+        for own in (key, None):
+            with pytest.raises(DeviceError, match=says):
+                connect_with(own, port)
+
+
+def test_a_key_that_nobody_confirms_is_one_clear_line(tmp_path: Path) -> None:
+    key = key_of(tmp_path)
+    says = r"^phone wants this computer's key confirmed on its screen; confirm it and run the command again$"
+    with small_adbd(tmp_path, Variant(auth="unanswered")) as port, pytest.raises(DeviceError, match=says):
+        connect_with(key, port, Timeouts(authorise=0.05))
 
 
 def test_what_a_device_cannot_do_is_said_in_its_words(tmp_path: Path) -> None:

@@ -133,7 +133,7 @@ class Wire:
             what = f"{self._name} wants a paired connection (Wireless debugging)"
             raise DeviceError(f"{what}; 'adb pair' and 'adb connect' it, then name its serial by --device")
         if answer.command != CNXN:
-            raise DeviceError(f"{self._name} does not accept this computer's adb key; confirm it on the phone's screen")
+            raise self._unaccepted()
         self._summed = min(answer.arg0, packets.VERSION) < packets.VERSION
         self.max_data = max(1, min(answer.arg1, packets.MAX_DATA))
         self.features = packets.features_of(answer.data)
@@ -144,6 +144,11 @@ class Wire:
         except Silence as error:
             what = f"{self._name} wants this computer's key confirmed on its screen"
             raise DeviceError(f"{what}; confirm it and run the command again") from error
+        except LinkLost as error:  # some hang up on a key that was declined
+            raise self._unaccepted() from error
+
+    def _unaccepted(self) -> DeviceError:
+        return DeviceError(f"{self._name} does not accept this computer's adb key; confirm it on the phone's screen")
 
     def _read_exactly(self, size: int) -> bytes:
         """The rest of a packet that has begun."""

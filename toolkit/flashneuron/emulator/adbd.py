@@ -26,9 +26,11 @@ _SUMMED = 0x01000000
 
 @dataclass(frozen=True)
 class Variant:
-    """What kind of device it is. `full_after`: bytes that its storage still takes."""
+    """What kind of device it is. `auth`: which keys it lets in, the known one or what a person would answer about one
+    that is sent. `full_after`: bytes that its storage still takes.
+    """
 
-    auth: Literal["none", "known", "refused", "confirmed"] = "none"
+    auth: Literal["none", "known", "refused", "confirmed", "unanswered"] = "none"
     version: int = packets.VERSION
     max_data: int = packets.MAX_DATA
     features: tuple[str, ...] = ("shell_v2", "stat_v2", "cmd")
@@ -74,6 +76,7 @@ class _Session:
         self._summed = True
         self._lock = threading.Lock()
         self._streams: dict[int, _Stream] = {}
+        self._opened = 0
         self.max_data = packets.EARLY_MAX_DATA
 
     def serve(self) -> None:
@@ -81,8 +84,11 @@ class _Session:
             if self._shake_hands():
                 while True:
                     self._dispatch(*self._receive())
-        for stream in self._streams.values():
+        for stream in list(self._streams.values()):
             stream.end()
+
+    def forget(self, stream: _Stream) -> None:
+        self._streams.pop(stream.number, None)
 
     def send(self, command: bytes, arg0: int, arg1: int, data: bytes = b"") -> None:
         with self._lock:
@@ -132,6 +138,7 @@ class _Session:
                     return True
                 if self._variant.auth == "refused":
                     return False
+                self._receive()  # which ends with the connection: nobody looks at the phone
             elif self._variant.auth == "known" and self._known_key and _signed(self._known_key, token, data):
                 return True
 
@@ -142,12 +149,15 @@ class _Session:
             if kind in self._variant.refused or kind not in SERVICES:
                 self.send(CLSE, 0, header.arg0)
                 return
-            opened = self._streams[len(self._streams) + 1] = _Stream(self, len(self._streams) + 1, header.arg0)
+            self._opened += 1
+            opened = self._streams[self._opened] = _Stream(self, self._opened, header.arg0)
             threading.Thread(target=opened.serve, args=(service, self._folder, self._variant), daemon=True).start()
         elif stream := self._streams.get(header.arg1):
             stream.take(header, data)
             if header.command == WRTE:
                 self.send(OKAY, stream.number, stream.remote)
+        elif header.command == OKAY:  # for a stream that is no more: the peer is told, as the real one does
+            self.send(CLSE, header.arg1, header.arg0)
 
 
 class _Stream:
@@ -197,6 +207,7 @@ class _Stream:
         with suppress(OSError, EndOfStream, struct.error):
             self._session.send(OKAY, self.number, self.remote)
             serve_service(self, service, folder, variant.full_after, variant.read_only)
+        self._session.forget(self)
         with suppress(OSError):
             self._session.send(CLSE, self.number, self.remote)
 
