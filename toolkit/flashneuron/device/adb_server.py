@@ -166,8 +166,7 @@ class _Server(RepairedTcpTransport):
 
     @property
     def has_input(self) -> bool:
-        readable, _, _ = select.select([self._connection], [], [], 0)
-        return bool(readable) and bool(self._connection.recv(1, socket.MSG_PEEK))
+        return self._ready(select.POLLIN, 0) and bool(self._connection.recv(1, socket.MSG_PEEK))
 
     def request(self, text: str) -> None:
         """Raises DeviceError with the server's reason when it says FAIL."""

@@ -8,6 +8,7 @@ from pathlib import PurePosixPath
 from typing import BinaryIO
 
 from flashneuron.device.link import Link
+from flashneuron.device.shell_result import one_line
 from flashneuron.errors import DeviceError
 from flashneuron.progress import Advance
 
@@ -101,4 +102,4 @@ class _Reader:
         return answer, size
 
     def text(self, size: int) -> str:
-        return self.exactly(min(size, 4096)).decode("utf-8", "replace").strip()
+        return one_line(self.exactly(min(size, 4096)).decode("utf-8", "replace"))

@@ -6,11 +6,12 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
+_DIGITS, _NUMBER = re.compile(r"[0-9]{1,18}"), re.compile(r"-?[0-9]{1,18}")  # more is nonsense
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _SECTION = re.compile(r"^@@ (\w+)$", re.MULTILINE)
 _PROPERTY = re.compile(r"^\[([^\]]+)\]: \[(.*)\]\r?$", re.MULTILINE)
 _THERMAL_NAMES = ("none", "light", "moderate", "severe", "critical", "emergency", "shutdown")
-_TEMPERATURE = re.compile(r"Temperature\{mValue=(-?[\d.]+), mType=(-?\d+), mName=([^,}]+)")
+_TEMPERATURE = re.compile(r"Temperature\{mValue=(-?[0-9]{1,6}(?:\.[0-9]{1,9})?), mType=(-?[0-9]+), mName=([^,}]+)")
 
 
 @dataclass(frozen=True)
@@ -31,7 +32,7 @@ def parse_facts(text: str) -> dict[str, str]:
     for line in text.splitlines():
         name, _, facts = line.partition("|")
         digest = name.rpartition("/")[2]
-        if _SHA256.fullmatch(digest) and facts.partition("|")[0].isdecimal():
+        if _SHA256.fullmatch(digest) and _DIGITS.fullmatch(facts.partition("|")[0]):
             found[digest] = facts
     return found
 
@@ -40,7 +41,7 @@ def parse_df(text: str) -> Storage | None:
     """`df -k FOLDER`; a long file system name may stand on a line of its own."""
     words = text.split()
     for index, word in enumerate(words):
-        if index >= 4 and re.fullmatch(r"\d+%", word) and all(size.isdigit() for size in words[index - 3 : index]):
+        if index >= 4 and re.fullmatch(r"\d+%", word) and all(map(_DIGITS.fullmatch, words[index - 3 : index])):
             return Storage(int(words[index - 3]) * 1024, int(words[index - 1]) * 1024)
     return None
 
@@ -52,7 +53,7 @@ def parse_properties(text: str) -> dict[str, str]:
 
 def parse_meminfo(text: str) -> dict[str, int]:
     """/proc/meminfo in bytes."""
-    pairs = re.findall(r"^(\w+):\s+(\d+) kB", text, re.MULTILINE)
+    pairs = re.findall(r"^(\w+):\s+([0-9]{1,18}) kB", text, re.MULTILINE)
     return {name: int(value) * 1024 for name, value in pairs}
 
 
@@ -73,7 +74,7 @@ def parse_battery(text: str) -> dict[str, Any] | None:
 
 def parse_thermal(text: str) -> dict[str, Any] | None:
     """`dumpsys thermalservice`: the status that throttling follows, and the sensors' °C."""
-    found = re.search(r"Thermal Status: (\d+)", text)
+    found = re.search(r"Thermal Status: ([0-9]{1,3})\b", text)
     if not found:
         return None
     status = int(found[1])
@@ -91,4 +92,4 @@ def parse_cpuinfo_model(text: str) -> str | None:
 
 
 def _number(text: str | None) -> int | None:
-    return int(text) if text and re.fullmatch(r"-?\d+", text) else None
+    return int(text) if text and _NUMBER.fullmatch(text) else None

@@ -6,6 +6,7 @@ import json
 import signal
 from typing import Any
 
+from flashneuron.device.shell_result import one_line
 from flashneuron.errors import DeviceError, RunnerError
 
 _STDERR_LINES = 3
@@ -15,7 +16,7 @@ def is_event(line: bytes) -> bool:
     """A whole line. A part of one is none: it lacks the object's end."""
     try:
         return isinstance(json.loads(line), dict)
-    except ValueError:
+    except (ValueError, RecursionError):
         return False
 
 
@@ -23,13 +24,13 @@ def parse_event(line: bytes) -> dict[str, Any]:
     """One line of the runner's stdout. Raises RunnerError if it is an `error` event."""
     try:
         event = json.loads(line)
-    except ValueError:
+    except (ValueError, RecursionError):
         event = None
     if not isinstance(event, dict) or not isinstance(event.get("event"), str):
-        raise DeviceError(f"the runner printed what is no event: {line[:200].decode('utf-8', 'replace')}")
+        raise DeviceError(f"the runner printed what is no event: {one_line(line[:200].decode('utf-8', 'replace'))}")
     if event["event"] == "error":
         detail = event.get("detail")
-        message = str(event.get("message", "the runner gave no reason")).replace("\n", " ")
+        message = one_line(str(event.get("message", "the runner gave no reason")))
         raise RunnerError(str(event.get("code", "internal")), message, detail if isinstance(detail, dict) else None)
     return event
 

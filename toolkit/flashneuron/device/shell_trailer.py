@@ -56,4 +56,4 @@ class TrailerDecoder:
             else:
                 self._kind = EXIT
                 code = end.strip()
-                yield EXIT, bytes([min(255, int(code)) if code.isdigit() else 255])
+                yield EXIT, bytes([min(255, int(code)) if code.isdigit() and len(code) < 4 else 255])

@@ -27,8 +27,7 @@ class RepairedTcpTransport(TcpTransport):  # type: ignore[misc]  # adb-shell has
 
     def bulk_read(self, numbytes: int, transport_timeout_s: float | None) -> bytes:
         """1 to `numbytes` bytes."""
-        readable, _, _ = select.select([self._connection], [], [], transport_timeout_s)
-        if not readable:
+        if not self._ready(select.POLLIN, transport_timeout_s):
             raise TimeoutError(f"no answer for {transport_timeout_s:g} s")
         data: bytes = self._connection.recv(numbytes)
         if not data:
@@ -40,8 +39,7 @@ class RepairedTcpTransport(TcpTransport):  # type: ignore[misc]  # adb-shell has
         left = memoryview(data).cast("B")
         total = len(left)
         while left:
-            _, writable, _ = select.select([], [self._connection], [], transport_timeout_s)
-            if not writable:
+            if not self._ready(select.POLLOUT, transport_timeout_s):
                 raise TimeoutError(f"it took no data for {transport_timeout_s:g} s")
             left = left[self._connection.send(left) :]
         return total
@@ -50,3 +48,9 @@ class RepairedTcpTransport(TcpTransport):  # type: ignore[misc]  # adb-shell has
         """Ends the connection under whoever waits for it, from any thread."""
         with suppress(OSError):
             self._connection.shutdown(socket.SHUT_RDWR)
+
+    def _ready(self, event: int, timeout_s: float | None) -> bool:
+        """Whether it can be read or written within that time; what ends it counts as well."""
+        poll = select.poll()
+        poll.register(self._connection, event)
+        return bool(poll.poll(None if timeout_s is None else max(0, timeout_s) * 1000))

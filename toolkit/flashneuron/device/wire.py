@@ -135,7 +135,9 @@ class Wire:
         if answer.command != CNXN:
             raise self._unaccepted()
         self._summed = min(answer.arg0, packets.VERSION) < packets.VERSION
-        self.max_data = max(1, min(answer.arg1, packets.MAX_DATA))
+        if answer.arg1 < packets.EARLY_MAX_DATA:
+            raise DeviceError(f"{self._name} says that it takes {answer.arg1} bytes at a time, which no adb does")
+        self.max_data = min(answer.arg1, packets.MAX_DATA)
         self.features = packets.features_of(answer.data)
 
     def _confirmed(self) -> Packet:

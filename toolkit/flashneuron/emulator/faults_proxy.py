@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import socket
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 
 from flashneuron.emulator.faults import Direction, Fault, damaged
@@ -28,17 +28,26 @@ class FaultsProxy:
         self.carried: dict[Direction, int] = {"to_device": 0, "from_device": 0}
         self.happened: list[Fault] = []
         self._open: list[socket.socket] = []
+        self._threads: list[threading.Thread] = []
 
     @contextmanager
     def running(self) -> Iterator[FaultsProxy]:
-        threading.Thread(target=self._accept, daemon=True).start()
+        self._start(self._accept)
         try:
             yield self
         finally:
             for each in [self._listener, *self._open]:
                 with suppress(OSError):
-                    each.shutdown(socket.SHUT_RDWR)
-            self._listener.close()
+                    each.shutdown(socket.SHUT_RDWR)  # wakes the threads that wait for it
+            for thread in self._threads:
+                thread.join()
+            for each in [self._listener, *self._open]:
+                each.close()
+
+    def _start(self, target: Callable[..., None], *arguments: object) -> None:
+        thread = threading.Thread(target=target, args=arguments, daemon=True)
+        self._threads.append(thread)
+        thread.start()
 
     def _accept(self) -> None:
         while True:
@@ -52,7 +61,7 @@ class FaultsProxy:
             for each in (near, far):
                 each.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             for source, sink, direction in ((near, far, "to_device"), (far, near, "from_device")):
-                threading.Thread(target=self._carry, args=(source, sink, direction, stalled), daemon=True).start()
+                self._start(self._carry, source, sink, direction, stalled)
 
     def _carry(
         self, source: socket.socket, sink: socket.socket, direction: Direction, stalled: threading.Event
