@@ -14,7 +14,8 @@ int main(int count, char** words) {
   for (int i = 1; i < count; ++i) {
     for (const auto& entry : std::filesystem::directory_iterator(words[i])) {
       std::ifstream file(entry.path(), std::ios::binary);
-      const std::vector<char> bytes(std::istreambuf_iterator<char>(file), {});
+      const std::vector<char> read(std::istreambuf_iterator<char>(file), {});
+      const std::vector<char> bytes(read);  // no room behind its end, so that a sanitizer sees reads beyond it
       LLVMFuzzerTestOneInput(reinterpret_cast<const uint8_t*>(bytes.data()), bytes.size());
       ++inputs;
     }

@@ -102,7 +102,7 @@ def outcome(device: Device, name: str) -> tuple[int | None, bytes]:
     folder = _folder(device, name)
     code = device.shell(["cat", str(folder / "exit")]).text.strip()
     words = device.shell(["tail", "-c", str(_LAST_WORDS_BYTES), str(folder / "err")]).stdout
-    return (int(code) if code.isdecimal() else None), words
+    return (int(code) if code.isdecimal() and len(code) < 4 else None), words
 
 
 def stdin_of(device: Device, name: str) -> bytes:

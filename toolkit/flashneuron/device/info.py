@@ -52,7 +52,7 @@ def conditions(device: Device) -> dict[str, Any]:
         "soc": _first(properties, "ro.soc.model", "ro.board.platform"),
         "cpu": cpu,
         "abi": text.get("abi") or None,
-        "cores": int(cores) if cores.isdigit() else None,
+        "cores": int(cores) if cores.isdecimal() and len(cores) < 6 else None,
         "android": _first(properties, "ro.build.version.release"),
         "system": text.get("release") or None,
         "kernel": text.get("kernel") or None,
@@ -73,6 +73,6 @@ def _first(properties: dict[str, str], *names: str) -> str | None:
 def _json_object(text: str) -> dict[str, Any] | None:
     try:
         value = json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
     return value if isinstance(value, dict) else None
