@@ -78,7 +78,7 @@ def start(device: Device, argv: Sequence[str], stdin: bytes, request: Mapping[st
         how = "follow it by 'flashneuron attach', or end it by 'flashneuron attach --stop'"
         raise DeviceError(f"{device.name} is busy with another run{what}; {how}")
     check(begun, "start the runner")
-    _prune(device)
+    _prune(device, name)
     return name
 
 
@@ -142,8 +142,8 @@ def remove(device: Device, name: str) -> None:
     device.shell(["rm", "-rf", str(_folder(device, name))])
 
 
-def _prune(device: Device) -> None:
-    finished = [run.name for run in list_runs(device) if not run.is_running]
+def _prune(device: Device, new: str) -> None:
+    finished = [run.name for run in list_runs(device) if not run.is_running and run.name != new]
     for name in finished[:-_KEPT]:
         remove(device, name)
 
