@@ -16,10 +16,10 @@ from pathlib import Path
 import pytest
 
 from flashneuron.device import detached
-from flashneuron.device.adb import AdbDevice
+from flashneuron.device.adb import AdbDevice, tcp_device
 from flashneuron.device.packages import read_store, remove_package
 from flashneuron.device.phones import RunningPhone
-from flashneuron.errors import DeviceError, InputError
+from flashneuron.errors import DeviceError, InputError, LinkLost
 from flashneuron.package.manifest import Package
 from flashneuron.profile.attach import Attached, choose_run
 from flashneuron.profile.session import open_session
@@ -97,6 +97,22 @@ def test_a_run_survives_its_link(sample_fp32: Package, phone: RunningPhone) -> N
     assert made.result.token_ids == expected
     assert [token.id for token in made.tokens] == expected
     assert cuts == [5, 200]
+
+
+def test_what_follows_a_run_ends_with_its_link(phone: RunningPhone, device: AdbDevice) -> None:
+    silent = ["sh", "-c", 'echo "{}"; exec sleep 600']
+    name = detached.start(device, silent, b"", {"verb": "generate", "started": "now"})
+    with cutting_proxy(phone.port) as (port, links):
+        lines = detached.follow(tcp_device("127.0.0.1", port), name, 0)
+        assert next(lines) == b"{}"
+        for link in links:
+            with suppress(OSError):
+                link.shutdown(socket.SHUT_RDWR)
+        with pytest.raises(LinkLost):
+            next(lines)
+    detached.stop(device, name)
+    processes = (device.shell(["ps", "-A", "-o", "ARGS"]).stdout for _ in range(100))
+    assert any(b"tail -c" not in each for each in processes)
 
 
 def begin(package: Package, phone: RunningPhone, *more: str) -> subprocess.Popen[bytes]:

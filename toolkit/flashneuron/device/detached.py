@@ -28,14 +28,17 @@ _LAST_WORDS_BYTES = 4096
 
 # $0: the folder; $@: the command. mksh passes descriptors above 2 on only where they are named again.
 _START = (
+    "for tool in flock setsid; do command -v $tool > /dev/null || "
+    '{ echo "it has no $tool, as Android has from 7 on" >&2; exit 1; }; done; '
     'cd "$0" && exec 8> ../lock 9> lock || exit 1; flock -n 8 8>&8 || exit 75; flock -n 9 9>&9 || exit 1; '
     'setsid sh -c \'echo $$ > pid; "$@" < stdin > out 2> err; echo $? > exit.part; mv exit.part exit\' sh "$@" '
     "8>&8 9>&9 < /dev/null > /dev/null 2>&1 &"
 )
-# $0: the folder; $1: the first byte that is wanted, from 1.
+# $0: the folder; $1: the first byte that is wanted, from 1. A link that is lost ends it by HUP, with what it waits for.
 _FOLLOW = (
-    'cd "$0" && exec 9< lock || exit 1; while ! [ -e out ]; do sleep 0.05; done; '
-    'tail -c "+$1" -f out 9>&- & flock -s 9 9>&9; sleep 0.1; kill $!; wait $! 2> /dev/null; exit 0'
+    'cd "$0" && exec 9< lock || exit 1; until [ -e out ] || flock -n -s 9 9>&9; do sleep 0.05; done; '
+    'tail -c "+$1" -f out 9>&- & tail=$!; flock -s 9 9>&9 & end=$!; trap "kill $tail $end 2> /dev/null; exit 1" HUP; '
+    "wait $end; sleep 0.1; kill $tail; wait $tail 2> /dev/null; exit 0"
 )
 # $0: the runs' folder. A line a run: its name, "exit CODE", "running" or "died", and the request.
 _LIST = (
@@ -45,8 +48,8 @@ _LIST = (
     'elif [ -e "$run/lock" ] && ! flock -n -s 9 9< "$run/lock"; then state=running; fi; '
     'echo "$run|$state|$(cat "$run/request.json")"; done'
 )
-# $0: the folder; $1: the signal.
-_SIGNAL = 'kill "-$1" "-$(cat "$0/pid")" 2> /dev/null; exit 0'
+# $0: the folder; $1: the signal. The number may be another's by now, unless the lock says that this run still has it.
+_SIGNAL = 'flock -n -s 9 9< "$0/lock" || kill "-$1" "-$(cat "$0/pid")" 2> /dev/null; exit 0'
 # $0: the folder; $1: seconds.
 _WAIT = 'n=0; while ! flock -n -s 9 9< "$0/lock"; do [ $n -lt "$1" ] || exit 1; n=$((n+1)); sleep 0.1; done'
 

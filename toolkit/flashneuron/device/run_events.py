@@ -35,8 +35,10 @@ def events_of(device: Device, name: str, verb: str, patience: Patience | None = 
     for line in _lines(device, name, patience):
         yield parse_event(line)
     code, words = _retry(lambda: detached.outcome(device, name), patience, device, name)
+    if code is None:
+        raise DeviceError(f"run {name} was ended on {device.name}, or the device restarted; run it again")
     if code != 0:
-        raise DeviceError(explain_death(verb, 137 if code is None else code, words))
+        raise DeviceError(explain_death(verb, code, words))
 
 
 def _lines(device: Device, name: str, patience: Patience) -> Iterator[bytes]:

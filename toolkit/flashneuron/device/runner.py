@@ -56,15 +56,21 @@ class Runner:
 
     def _detached(self, verb: str, argv: list[str], stdin: bytes, keys: Mapping[str, str]) -> Iterator[dict[str, Any]]:
         started = f"{datetime.now().astimezone():%Y-%m-%d %H:%M:%S}"
-        request = {"verb": verb, "started": started, "keys": dict(keys), **self.note}
+        request = {"version": flashneuron.__version__, "verb": verb, "started": started, "keys": dict(keys)}
+        request |= self.note
         name = detached.start(self.device, argv, stdin, request)
         try:
             yield from events_of(self.device, name, verb)
         except LinkLost:
             raise  # it goes on
-        except BaseException:
-            with suppress(DeviceError):
+        except BaseException as error:
+            try:
                 detached.stop(self.device, name)
                 detached.remove(self.device, name)
+            except DeviceError:
+                if isinstance(error, KeyboardInterrupt | GeneratorExit):
+                    how = f"when it is back: flashneuron attach {name} --stop"
+                    raise LinkLost(f"{self.device.name} does not answer, so the run goes on there; {how}") from None
             raise
-        detached.remove(self.device, name)
+        with suppress(DeviceError):  # all is read; what stays is removed by a later run
+            detached.remove(self.device, name)

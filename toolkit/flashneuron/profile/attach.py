@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import flashneuron
 from flashneuron.device.detached import DetachedRun, stdin_of
 from flashneuron.device.protocol import Device
 from flashneuron.device.run_events import events_of
@@ -40,9 +41,11 @@ class Attached:
     @classmethod
     def to(cls, device: Device, run: DetachedRun, folder: Path | None) -> Attached:
         """`folder`: its package; default: where it was when the run began. Errors: InputError, DeviceError."""
-        if run.request.get("verb") not in ("generate", "score"):
+        version = run.request.get("version", "another version")
+        if version != flashneuron.__version__ or run.request.get("verb") not in ("generate", "score"):
             raise InputError(
-                f"run {run.name} was not begun by this version; end it: flashneuron attach {run.name} --stop"
+                f"run {run.name} was begun by flashneuron {version}, this is {flashneuron.__version__}; "
+                f"attach with that one, or end it: flashneuron attach {run.name} --stop"
             )
         package = Package.open(folder or Path(str(run.request.get("local"))))
         if hashlib.sha256(package.read(MANIFEST)).hexdigest() != run.request.get("package"):
