@@ -168,7 +168,7 @@ def test_while_one_runs_others_are_told(sample_fp32: Package, phone: RunningPhon
                 session.generate(RunSettings(max_new_tokens=1), PROMPT)
             store = read_store(device)
             with pytest.raises(DeviceError, match=r"is in use by run .*; wait for it, or end it"):
-                remove_package(device, store, store.find(sample_fp32.manifest.name))
+                remove_package(device, store.find(sample_fp32.manifest.name))
             run = choose_run(detached.list_runs(device), None, device.name)
             other = Path(__file__).parents[1] / "data" / "tiny_package"
             with pytest.raises(InputError, match="is not the package of run"):

@@ -58,10 +58,10 @@ def test_packages_are_listed_and_removed_one_by_one(target: Device, runner: Runn
     assert tiny.total_bytes == pushed.total_bytes
     assert store.only_of(tiny) == {}, "all its files are the other's too"
 
-    assert remove_package(target, store, tiny) == 0
+    assert remove_package(target, tiny) == 0
     store = read_store(target)
     assert [package.state for package in store.packages] == ["complete"]
-    assert remove_package(target, store, store.find("other")) == pushed.total_bytes
+    assert remove_package(target, store.find("other")) == pushed.total_bytes
     assert read_objects(target).there == {}
     assert read_store(target) == Store([], {})
 
@@ -99,7 +99,7 @@ def test_a_damaged_manifest_is_named_and_can_be_removed(target: Device, runner: 
     (damaged,) = store.packages
     assert damaged.state.startswith("damaged manifest")
     assert sum(store.unused.values()) == pushed.total_bytes
-    remove_package(target, store, damaged)
+    remove_package(target, damaged)
     assert read_store(target).packages == []
 
 
@@ -110,8 +110,25 @@ def test_what_no_package_needs_goes_when_asked(target: Device, runner: Runner) -
     assert store.unused == {"f" * 64: 9}
     assert "9 B in 1 files that no package needs" in store_table(store, "host")
     assert store_json(store)["unused_bytes"] == 9
-    assert remove_unused(target, store) == 9
+    assert remove_unused(target) == 9
     assert len(read_objects(target).there) == pushed.total_files
+
+
+def test_removing_spares_what_was_pushed_since_the_store_was_read(target: Device, runner: Runner, other: Path) -> None:
+    push_package(target, PACKAGE, SilentProgress(), runner)
+    store = read_store(target)
+    push_package(target, other, SilentProgress(), runner)  # by another host: it needs the same files
+    assert remove_package(target, store.find("tiny")) == 0
+    assert read_store(target).find("other").state == "complete"
+
+
+def test_removing_the_unused_spares_what_a_push_has_taken_up(target: Device, runner: Runner) -> None:
+    pushed = push_package(target, PACKAGE, SilentProgress(), runner)
+    target.shell(["rm", "-rf", str(pushed.folder)])
+    assert len(read_store(target).unused) == pushed.total_files
+    push_package(target, PACKAGE, SilentProgress(), runner)  # takes them up again
+    assert remove_unused(target) == 0
+    assert read_store(target).find("tiny").state == "complete"
 
 
 def test_the_command(target: Device, runner: Runner, monkeypatch: pytest.MonkeyPatch) -> None:

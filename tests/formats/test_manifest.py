@@ -52,6 +52,22 @@ def test_a_defect_is_named(edit: Edit, words: str) -> None:
     assert "\n" not in str(caught.value)
 
 
+OUTSIDE = (
+    *("", "/etc/passwd", "a//b", "a/", "./a", "a/../b", "..", ".", "../a", "manifest.json", "a" * 513),
+    *("a b", "a\\b", "a\n", "a\0b", "\x1b[2J", "a\x7f", "\xe9", "~", "$HOME"),
+)
+
+
+@pytest.mark.parametrize("path", OUTSIDE)
+def test_a_path_stays_inside_the_package(path: str) -> None:
+    document = json.loads(CONTENT)
+    document["files"][0]["path"] = path
+    with pytest.raises(PackageError) as caught:
+        parse_manifest(json.dumps(document).encode())
+    assert caught.value.code == "corrupt"
+    assert str(caught.value).isprintable()
+
+
 def test_unknown_keys_are_ignored() -> None:
     document = json.loads(CONTENT)
     document["model"]["future"] = document["future"] = [1]

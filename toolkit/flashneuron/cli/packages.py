@@ -60,6 +60,5 @@ def remove(package: str | None, unused: bool, device: str | None) -> None:
     if (package is not None) == unused:
         raise InputError("name a package, or give --unused")
     target = open_device(device)
-    store = read_store(target)
-    freed = remove_unused(target, store) if package is None else remove_package(target, store, store.find(package))
+    freed = remove_unused(target) if package is None else remove_package(target, read_store(target).find(package))
     click.echo(f"removed {package or 'unused files'} from {target.name}: {format_bytes(freed)} are free again")

@@ -59,7 +59,8 @@ class Store:
 
     def only_of(self, package: StoredPackage) -> dict[str, int]:
         """Of what is there, what this package alone needs."""
-        own = package.objects.keys() - {d for each in self.packages if each is not package for d in each.objects}
+        others = (each for each in self.packages if each.identity != package.identity)
+        own = package.objects.keys() - {digest for each in others for digest in each.objects}
         return {digest: size for digest, size in self.present.items() if digest in own}
 
     def find(self, wanted: str) -> StoredPackage:
@@ -102,24 +103,28 @@ def verify_package(device: Device, runner: Runner, package: StoredPackage, progr
     return damaged
 
 
-def remove_package(device: Device, store: Store, package: StoredPackage) -> int:
-    """Removes the package and the files that it alone needs; returns the bytes that became free."""
-    leaving = store.only_of(package)
-    for run in list_runs(device):
-        if run.is_running and run.request.get("package") == package.identity:
-            how = "wait for it, or end it by 'flashneuron attach --stop'"
-            raise DeviceError(f"{package.name} is in use by run {run.name} on {device.name}; {how}")
+def remove_package(device: Device, package: StoredPackage) -> int:
+    """Removes the package and the files that it alone needs; returns the bytes that became free. Errors: DeviceError,
+    also while a run uses it.
+    """
     with locked(device):
+        for run in list_runs(device):
+            if run.is_running and run.request.get("package") == package.identity:
+                how = "wait for it, or end it by 'flashneuron attach --stop'"
+                raise DeviceError(f"{package.name} is in use by run {run.name} on {device.name}; {how}")
+        # Read under the lock: what other computers pushed until now may need the same files.
+        leaving = read_store(device).only_of(package)
         check(device.shell(["rm", "-rf", str(device.root / "packages" / package.identity)]), f"remove {package.name}")
         remove_objects(device, leaving)
     return sum(leaving.values())
 
 
-def remove_unused(device: Device, store: Store) -> int:
+def remove_unused(device: Device) -> int:
     """Removes the files that no package needs. Returns the bytes that became free. Errors: DeviceError."""
     with locked(device):
-        remove_objects(device, store.unused)
-    return sum(store.unused.values())
+        unused = read_store(device).unused
+        remove_objects(device, unused)
+    return sum(unused.values())
 
 
 def _read_package(device: Device, identity: str, present: Mapping[str, int]) -> StoredPackage:
