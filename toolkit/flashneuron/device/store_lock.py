@@ -29,7 +29,9 @@ def locked(device: Device) -> Iterator[None]:
     owner = f"{_whoami()}, since {datetime.now().astimezone():%H:%M:%S}"
     with device.stream(["sh", "-c", _SCRIPT, path, owner]) as holder:
         lines = iter(holder)
-        if next(lines, b"") != b"held" and holder.exit_code != _NO_LOCK:
+        if next(lines, b"") != b"held":
+            if holder.exit_code == _NO_LOCK:
+                raise DeviceError(f"{device.name} has no flock, as Android has from 7 on; its store cannot be locked")
             said = device.shell(["cat", f"{path}.owner"]).text.strip()
             what = f"{device.name} is being pushed to or cleared by {said or 'another command'}"
             raise DeviceError(f"{what}; wait for it, or stop it, and run the command again")
