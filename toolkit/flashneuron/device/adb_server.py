@@ -122,7 +122,10 @@ class ServerLink:
 
     @property
     def has_input(self) -> bool:
-        return self._server is not None and self._server.has_input
+        try:
+            return self._server is not None and self._server.has_input
+        except OSError:  # the next read or write tells
+            return False
 
     def open(self, service: bytes) -> None:
         self._server = self._device.request(f"host:transport:{self._device.serial}", service.decode())
