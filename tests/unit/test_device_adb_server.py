@@ -108,6 +108,38 @@ def test_a_stranger_at_the_servers_port_is_told() -> None:
         listed_devices(address)
 
 
+def test_a_server_that_hangs_up_is_told() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def hang_up() -> None:
+            for _ in range(2):
+                connection, _address = listener.accept()
+                connection.recv(64)
+                connection.close()
+
+        threading.Thread(target=hang_up, daemon=True).start()
+        with pytest.raises(DeviceError, match=r"adb server does not answer \(it closed the connection\); restart it"):
+            listed_devices(listener.getsockname())
+        with pytest.raises(DeviceError, match="adb server does not answer"):
+            _ = ServerDevice("ABC", listener.getsockname()).features
+
+
+@pytest.mark.parametrize(
+    ("variable", "value"),
+    [
+        ("ANDROID_ADB_SERVER_PORT", "many"),
+        ("ANDROID_ADB_SERVER_PORT", "70000"),
+        ("ADB_SERVER_SOCKET", "tcp:here:"),
+        ("ADB_SERVER_SOCKET", "localabstract:adb"),
+    ],
+)
+def test_a_server_address_that_is_none_is_refused(variable: str, value: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("ADB_SERVER_SOCKET", raising=False)
+    monkeypatch.setenv(variable, value)
+    with pytest.raises(DeviceError, match=f"{variable} leads to no TCP port"):
+        server_address()
+
+
 def test_the_server_is_where_adb_would_look(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("ADB_SERVER_SOCKET", "ANDROID_ADB_SERVER_PORT", "ANDROID_ADB_SERVER_ADDRESS"):
         monkeypatch.delenv(name, raising=False)
@@ -116,3 +148,5 @@ def test_the_server_is_where_adb_would_look(monkeypatch: pytest.MonkeyPatch) -> 
     assert server_address() == ("127.0.0.1", 5999)
     monkeypatch.setenv("ADB_SERVER_SOCKET", "tcp:localhost:6000")
     assert server_address() == ("localhost", 6000)
+    monkeypatch.setenv("ADB_SERVER_SOCKET", "tcp:6001")
+    assert server_address() == ("127.0.0.1", 6001)

@@ -77,13 +77,21 @@ def test_the_servers_devices_count_too() -> None:
     with pytest.raises(DeviceError, match=r"several devices; .*: 127\.0\.0\.1:5038 .*, ABC \(Pixel 8\)"):
         open_device(None, lambda: [ready])
     Path(os.environ["XDG_CACHE_HOME"], "flashneuron/emulator/running", f"{phone.name}.json").unlink()
-    locked = ListedDevice("XYZ", "unauthorized")
-    with pytest.raises(DeviceError, match=r"no emulated phone runs; the adb server has XYZ \(unauthorized\)"):
+    locked, away = ListedDevice("XYZ", "unauthorized"), ListedDevice("AWAY", "offline")
+    with pytest.raises(DeviceError, match=r"no emulated phone runs; the adb server has XYZ \(unauthorized\), AWAY"):
+        open_device(None, lambda: [locked, away])
+    with pytest.raises(DeviceError, match=r"XYZ \(unauthorized\); allow this computer on its screen"):
         open_device(None, lambda: [locked])
     with pytest.raises(DeviceError, match=r"XYZ \(unauthorized\); allow this computer on its screen"):
         open_device("XYZ", lambda: [locked])
     with pytest.raises(DeviceError, match=r"'Q' is not a device; the adb server has XYZ"):
         open_device("Q", lambda: [locked])
+
+
+def test_a_phone_that_the_server_holds_too_is_one_device() -> None:
+    phone = make_phone("a")
+    with pytest.raises(DeviceError, match=r"several devices; choose one by --device: 127\.0\.0\.1:5038 [^,]*, ABC$"):
+        open_device(None, lambda: [ListedDevice(phone.device, "device"), ListedDevice("ABC", "device")])
 
 
 def test_a_port_where_nobody_answers_is_told() -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import io
+import socket
 import struct
+import threading
 from pathlib import PurePosixPath
 
 import pytest
@@ -12,7 +14,7 @@ from hypothesis import strategies as st
 
 from flashneuron.device import adb_sync
 from flashneuron.device.shell_frames import FrameDecoder
-from flashneuron.device.tcp_link import TcpLink
+from flashneuron.device.tcp_link import TcpLink, connect_tcp
 from flashneuron.device.wire import LoadSigners, Timeouts, Wire
 from flashneuron.errors import DeviceError, LinkLost
 
@@ -200,13 +202,41 @@ def test_fewer_bytes_than_the_file_has_are_an_error() -> None:
         list(adb_sync.receive(link, PurePosixPath("/x")))
 
 
-def test_a_disk_that_fills_in_mid_push_is_told_in_the_devices_words() -> None:
+@pytest.mark.parametrize("after", [b"OKAY", b"CLSE"])  # some hang up on what they refuse
+def test_a_disk_that_fills_in_mid_push_is_told_in_the_devices_words(after: bytes) -> None:
     reason = b"couldn't write file: No space left on device"
     okay = (b"OKAY", 7, 1, b"")
     fail = (b"WRTE", 7, 1, b"FAIL" + len(reason).to_bytes(4, "little") + reason)
-    link = link_to(Peer(CNXN, okay, okay, fail, okay))
+    link = link_to(Peer(CNXN, okay, okay, fail, (after, 7, 1, b"")))
     with pytest.raises(DeviceError, match=r"cannot write /data/x on the device: .*No space left on device"):
         adb_sync.send(link, io.BytesIO(bytes(1 << 22)), PurePosixPath("/data/x"), 0o644, 0, None)
+
+
+@pytest.mark.parametrize(("hang_ups", "pauses"), [(0, 0), (2, 2), (4, 3)])
+def test_a_device_that_hangs_up_in_the_handshake_is_asked_again(hang_ups: int, pauses: int) -> None:
+    waited: list[float] = []
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def serve() -> None:
+            for attempt in range(min(hang_ups + 1, 4)):
+                connection, _ = listener.accept()
+                with connection:
+                    if attempt == hang_ups:
+                        connection.sendall(packet(*CNXN))
+                        connection.recv(4096)
+
+        server = threading.Thread(target=serve)
+        server.start()
+        port = listener.getsockname()[1]
+        try:
+            link = connect_tcp("127.0.0.1", port, "phone", sleep=waited.append)
+        except LinkLost:
+            assert hang_ups > pauses
+        else:
+            assert link.features == {"shell_v2", "stat_v2"}
+            link.close()
+        server.join()
+    assert len(waited) == pauses
 
 
 @given(st.lists(st.tuples(st.integers(0, 5), st.binary(max_size=40))), st.lists(st.integers(1, 20)))

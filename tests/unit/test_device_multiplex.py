@@ -129,12 +129,17 @@ def test_what_comes_for_a_stream_that_is_no_more_is_dropped(multiplexer: Multipl
     assert link.read(10) == b"STILL HERE"
 
 
+class Libusb(Exception):
+    received: bytes
+
+
 class UsbError(Exception):
     """As adb-shell's: libusb's own error is within."""
 
-    def __init__(self, within: str) -> None:
+    def __init__(self, within: str, received: bytes = b"") -> None:
         super().__init__("Could not receive data")
-        self.usb_error = within
+        self.usb_error = Libusb(within)
+        self.usb_error.received = received
 
 
 class Handle:
@@ -168,9 +173,27 @@ def test_usb_writes_all_and_closes_what_ends_on_a_border() -> None:
 
 
 def test_usb_skips_empty_transfers_and_tells_silence_from_loss() -> None:
-    transport = UsbTransport(Handle([b"", b"x", UsbError("LIBUSB_ERROR_TIMEOUT [-7]"), UsbError("NO_DEVICE [-4]")]))
+    silence = UsbError("LIBUSB_ERROR_TIMEOUT [-7]")
+    transport = UsbTransport(Handle([b"", b"x", silence, UsbError("NO_DEVICE [-4]")]))
     assert transport.bulk_read(24, 1) == b"x"
     with pytest.raises(TimeoutError):
         transport.bulk_read(24, 1)
     with pytest.raises(ConnectionResetError, match="NO_DEVICE"):
         transport.bulk_read(24, 1)
+
+
+def test_usb_keeps_what_came_before_a_timeout() -> None:
+    late = UsbError("LIBUSB_ERROR_TIMEOUT [-7]", b"early")
+    silence = UsbError("LIBUSB_ERROR_TIMEOUT [-7]")
+    assert UsbTransport(Handle([silence, silence, late])).bulk_read(24, None) == b"early"
+
+
+def test_a_usb_read_that_waits_ends_when_it_is_cut() -> None:
+    class Cut(Handle):
+        def bulk_read(self, size: int, timeout_s: float) -> bytes:
+            transport.cut()
+            raise UsbError("LIBUSB_ERROR_TIMEOUT [-7]")
+
+    transport = UsbTransport(Cut([]))
+    with pytest.raises(ConnectionResetError, match="closed here"):
+        transport.bulk_read(24, None)

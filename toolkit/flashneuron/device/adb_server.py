@@ -8,6 +8,7 @@ service's stream, without packets.
 from __future__ import annotations
 
 import os
+import re
 import select
 import socket
 from dataclasses import dataclass
@@ -32,13 +33,19 @@ class ListedDevice:
 
 
 def server_address() -> Address:
-    """Where adb itself would look: ADB_SERVER_SOCKET, else ANDROID_ADB_SERVER_ADDRESS and _PORT."""
-    scheme, _, place = os.environ.get("ADB_SERVER_SOCKET", "").partition(":")
-    if scheme == "tcp" and place:
-        host, _, port = place.rpartition(":")
-        return host or _DEFAULT[0], int(port)
-    host = os.environ.get("ANDROID_ADB_SERVER_ADDRESS", _DEFAULT[0])
-    return host, int(os.environ.get("ANDROID_ADB_SERVER_PORT", _DEFAULT[1]))
+    """Where adb itself would look: ADB_SERVER_SOCKET, else ANDROID_ADB_SERVER_ADDRESS and _PORT. DeviceError for what
+    is no TCP port.
+    """
+    said = os.environ.get("ADB_SERVER_SOCKET")
+    variable = "ADB_SERVER_SOCKET" if said else "ANDROID_ADB_SERVER_PORT"
+    if not said:
+        host = os.environ.get("ANDROID_ADB_SERVER_ADDRESS") or _DEFAULT[0]
+        said = f"tcp:{host}:{os.environ.get('ANDROID_ADB_SERVER_PORT') or _DEFAULT[1]}"
+    scheme, _, place = said.partition(":")
+    host, _, port = place.rpartition(":")
+    if scheme != "tcp" or not re.fullmatch(r"[0-9]{1,5}", port) or not 0 < int(port) < 65536:
+        raise DeviceError(f"{variable} leads to no TCP port ({said}); set it to the adb server's, or unset it")
+    return host.strip("[]") or _DEFAULT[0], int(port)
 
 
 def listed_devices(address: Address | None = None) -> list[ListedDevice]:
@@ -115,7 +122,10 @@ class ServerLink:
 
     @property
     def has_input(self) -> bool:
-        return self._server is not None and self._server.has_input
+        try:
+            return self._server is not None and self._server.has_input
+        except OSError:  # the next read or write tells
+            return False
 
     def open(self, service: bytes) -> None:
         self._server = self._device.request(f"host:transport:{self._device.serial}", service.decode())
@@ -187,6 +197,9 @@ class _Server(RepairedTcpTransport):
 
     def _exactly(self, size: int) -> bytes:
         data = b""
-        while len(data) < size:
-            data += self.bulk_read(size - len(data), _ANSWER_S)
+        try:
+            while len(data) < size:
+                data += self.bulk_read(size - len(data), _ANSWER_S)
+        except OSError as error:
+            raise DeviceError(f"the adb server does not answer ({error}); restart it: adb kill-server") from error
         return data

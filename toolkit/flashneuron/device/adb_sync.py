@@ -27,7 +27,11 @@ def send(link: Link, source: BinaryIO, remote: PurePosixPath, mode: int, mtime: 
     link.write(_HEADER.pack(b"SEND", len(target)) + target, _ANSWER_S)
     packet = memoryview(bytearray(link.max_data))
     while filled := _fill(packet, source):
-        link.write(packet[: filled[0]], _ANSWER_S)
+        try:
+            link.write(packet[: filled[0]], _ANSWER_S)
+        except DeviceError:
+            if not link.has_input:  # else it has closed the stream on what it refuses, and says why
+                raise
         if link.has_input:  # it answers before the end only to refuse
             break
         if advance:

@@ -47,14 +47,15 @@ def open_device(spec: str | None, listed: Callable[[], list[ListedDevice]] = lis
 
 def _only(known: list[ListedDevice]) -> Device:
     phones = running_phones()
-    ready = [each for each in known if each.state == "device"]
+    addresses = {phone.device for phone in phones}  # the server may hold a phone of ours too
+    ready = [each for each in known if each.state == "device" and each.serial not in addresses]
     if len(phones) + len(ready) > 1:
         choices = [f"{phone.device} (emulated phone {phone.name})" for phone in phones] + [*map(_described, ready)]
         raise DeviceError(f"there are several devices; choose one by --device: {', '.join(choices)}")
     if phones:
         return _answering(tcp_device("127.0.0.1", phones[0].port))
-    if ready:
-        return _of_server(ready[0])
+    if ready or len(known) == 1:
+        return _of_server((ready or known)[0])
     others = f"; the adb server has {', '.join(map(_described, known))}" if known else ""
     raise DeviceError(f"no device: no emulated phone runs{others}; {_CHOICES}")
 

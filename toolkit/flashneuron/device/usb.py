@@ -6,6 +6,7 @@ it: `adb kill-server`, or name the serial that the server shows instead.
 
 from __future__ import annotations
 
+import threading
 from typing import Any
 
 from flashneuron.device.keys import load_signers
@@ -14,7 +15,7 @@ from flashneuron.device.packets import Data
 from flashneuron.device.wire import Wire
 from flashneuron.errors import DeviceError
 
-_FOREVER_S = 7 * 24 * 3600.0  # libusb's 0; adb-shell would take None for its default of 10 s
+_LOOK_S = 1.0  # a read looks this often whether it was cut: libusb's handle must not be closed under it
 _PIECE = 16 * 1024  # what Linux takes in one transfer
 
 
@@ -24,6 +25,7 @@ class UsbTransport:
     def __init__(self, inner: Any, packet_bytes: int = 512) -> None:
         self._inner = inner
         self._packet_bytes = packet_bytes  # a transfer that ends on this border is closed by an empty one
+        self._is_cut = threading.Event()
 
     def connect(self, transport_timeout_s: float | None) -> None:
         self._call(self._inner.connect, transport_timeout_s)
@@ -32,13 +34,22 @@ class UsbTransport:
         self._inner.close()
 
     def cut(self) -> None:
-        self._inner.close()
+        self._is_cut.set()
 
     def bulk_read(self, numbytes: int, transport_timeout_s: float | None) -> bytes:
-        while True:
-            data = bytes(self._call(self._inner.bulk_read, min(numbytes, _PIECE), transport_timeout_s))
+        left_s = float("inf") if transport_timeout_s is None else transport_timeout_s
+        while not self._is_cut.is_set():
+            look_s = min(_LOOK_S, left_s)
+            try:
+                data = bytes(self._call(self._inner.bulk_read, min(numbytes, _PIECE), look_s))
+            except TimeoutError as error:
+                left_s -= look_s
+                data = bytes(getattr(error.__cause__, "received", b""))
+                if not data and left_s <= 0:
+                    raise
             if data:
                 return data  # an empty transfer only closes the one before
+        raise ConnectionResetError("it was closed here")
 
     def bulk_write(self, data: Data, transport_timeout_s: float | None) -> int:
         left = memoryview(data).cast("B")
@@ -54,16 +65,18 @@ class UsbTransport:
 
     @staticmethod
     def _call(method: Any, *arguments: Any) -> Any:
-        """adb-shell wraps libusb's errors in its own; a timeout is told by their text alone."""
-        *first, timeout_s = arguments
+        """adb-shell wraps libusb's errors in its own; a timeout is told by their text alone, and has libusb's as its
+        cause: what came before it is there.
+        """
         try:
-            return method(*first, _FOREVER_S if timeout_s is None else timeout_s)
+            return method(*arguments)
         except OSError:
             raise
         except Exception as error:
-            said = str(getattr(error, "usb_error", None) or error).splitlines()[0]
+            within = getattr(error, "usb_error", None) or error
+            said = (str(within).splitlines() or [type(within).__name__])[0]
             if "TIMEOUT" in said.upper():
-                raise TimeoutError(f"no answer for {timeout_s} s") from error
+                raise TimeoutError("no answer in time") from within
             raise ConnectionResetError(f"USB: {said}") from error
 
 
@@ -79,4 +92,5 @@ def open_usb(serial: str | None) -> Multiplexer:
     except Exception as error:
         hint = "plug it in, allow USB debugging, and stop another program that holds it (adb kill-server)"
         raise DeviceError(f"no device at {name} ({type(error).__name__}: {error}); {hint}") from error
-    return Multiplexer(Wire(UsbTransport(found), name, load_signers), name)
+    packet_bytes = max(each.getMaxPacketSize() for each in found._setting.iterEndpoints())  # 512; 1024 on USB 3
+    return Multiplexer(Wire(UsbTransport(found, packet_bytes), name, load_signers), name)
