@@ -85,6 +85,8 @@ def test_limits_say_which_hold_and_why_not() -> None:
     held = "enforced: ram 2.00 GiB, flash read bandwidth 512 MiB/s"
     assert limits_text({"limits": limits}) == f"{held}; not enforced: flash read iops 25,000/s (no io controller)"
     assert limits_text({}) == "it tells of no limits"
+    cores = {"name": "cores", "value": 8, "enforced": False, "note": "this machine has 2"}
+    assert limits_text({"limits": [cores]}) == "not enforced: cores 8 (this machine has 2)"
 
 
 def test_ladder_steps_come_in_their_order_after_the_budgets() -> None:

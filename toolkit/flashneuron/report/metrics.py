@@ -110,8 +110,8 @@ def decode(tokens: Sequence[TokenCounters]) -> Decode | None:
 
 
 def facts(run: Run) -> dict[str, str]:
-    """What two runs must share to measure the same thing. A window that was left open is "auto" at every budget."""
-    in_force = {**run.ready.settings, "window": run.asked.get("window", "auto")}
+    """What two runs must share to measure the same thing. What was left open is "auto" at every budget."""
+    in_force = {**run.ready.settings, **{name: run.asked.get(name, "auto") for name in ("window", "hot")}}
     settings = {name: _word(value) for name, value in in_force.items() if name not in _NOT_FACTS}
     emulated = run.emulated
     return {
@@ -194,7 +194,9 @@ def _point(group: Sequence[Run]) -> Point:
 def _limit(limit: dict[str, Any]) -> str:
     name, value = str(limit.get("name", "limit")), limit.get("value")
     if isinstance(value, int):
-        value = f"{value:,}/s" if name.endswith("_iops") else format_bytes(value) + "/s" * name.endswith("_bandwidth")
+        plain = {"cores", "user"} & {name}
+        size = str(value) if plain else format_bytes(value) + "/s" * name.endswith("_bandwidth")
+        value = f"{value:,}/s" if name.endswith("_iops") else size
     why = f" ({limit['note']})" if limit.get("note") and not limit.get("enforced") else ""
     return f"{name.replace('_', ' ')} {value}{why}"
 
