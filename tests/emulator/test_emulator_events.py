@@ -13,6 +13,7 @@ from flashneuron.cli.main import cli
 from flashneuron.device.adb import AdbDevice, tcp_device
 from flashneuron.device.info import conditions
 from flashneuron.device.phones import RunningPhone
+from flashneuron.device.sync import push_package, push_runner
 from flashneuron.emulator import events
 from flashneuron.emulator.cgroup import groups_of
 from flashneuron.emulator.phone import start_phone, stop_phone
@@ -21,6 +22,7 @@ from flashneuron.errors import DeviceError, InputError
 from flashneuron.progress import SilentProgress
 from flashneuron.report.summary import where
 
+PACKAGE = Path(__file__).parents[1] / "data" / "tiny_package"
 PLACE = PurePosixPath("/data/local/tmp/kept")
 
 
@@ -81,6 +83,19 @@ def test_storage_that_takes_no_writes_is_told_in_its_words(
         device.push(tmp_path / "x", PLACE)
     invoke(struck, "storage", "normal")
     device.push(tmp_path / "x", PLACE)
+
+
+def test_storage_that_fills_up_in_mid_push_leaves_nothing_half_made(
+    struck: RunningPhone, device: AdbDevice, runtime: Path
+) -> None:
+    runner = push_runner(device, SilentProgress(), lambda abi: runtime)
+    invoke(struck, "storage", "full")
+    assert conditions(device)["emulated"]["events"] == {"storage": "full"}
+    with pytest.raises(DeviceError, match="No space left on device"):
+        push_package(device, PACKAGE, SilentProgress(), runner)
+    assert device.shell(["sh", "-c", f"ls {device.root}/packages {device.root}/objects"]).text.split()[-1].endswith(":")
+    invoke(struck, "storage", "normal")
+    assert push_package(device, PACKAGE, SilentProgress(), runner).sent_files > 0
 
 
 def test_commands_that_are_denied_leave_conditions_unknown(struck: RunningPhone, device: AdbDevice) -> None:

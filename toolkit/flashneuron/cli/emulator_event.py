@@ -20,7 +20,7 @@ def event() -> None:
       flashneuron emulator event thermal severe
       flashneuron emulator event memory 1G        # and: memory normal
       flashneuron emulator event battery 7
-      flashneuron emulator event storage read-only
+      flashneuron emulator event storage full       # or: read-only, normal
       flashneuron emulator event denied dumpsys getprop
       flashneuron emulator event reboot
     """
@@ -51,11 +51,11 @@ def memory(available: str, phone: str | None) -> None:
 
 
 @event.command()
-@click.argument("state", type=click.Choice(["read-only", "normal"]))
+@click.argument("state", type=click.Choice(["full", "read-only", "normal"]))
 @_phone
 def storage(state: str, phone: str | None) -> None:
-    """Storage that takes no writes."""
-    click.echo(events.protect(find_phone(phone), state == "read-only"))
+    """Storage that takes no writes: full where files of a push arrive, or read-only."""
+    click.echo(events.fill(find_phone(phone), state))
 
 
 @event.command()

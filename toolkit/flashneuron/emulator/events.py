@@ -10,7 +10,8 @@ import subprocess
 from pathlib import Path
 
 from flashneuron.device.phones import RunningPhone, emulator_folder
-from flashneuron.emulator.cgroup import groups_of
+from flashneuron.device.protocol import PHONE_ROOT
+from flashneuron.emulator.cgroup import SHELL_UID, groups_of
 from flashneuron.emulator.profiles import load_profile
 from flashneuron.emulator.vendor import note_event, render_meminfo
 from flashneuron.errors import DeviceError, InputError
@@ -55,24 +56,23 @@ def squeeze(phone: RunningPhone, available_bytes: int | None) -> str:
     return f"{format_bytes(size)} of memory available{held}"
 
 
-def protect(phone: RunningPhone, read_only: bool) -> str:
-    """Storage that takes no writes, as after an error of its file system."""
+def fill(phone: RunningPhone, state: str) -> str:
+    """Storage that takes no writes: read-only, as after an error of its file system, or full, where files of a push
+    arrive, as when another app takes the last room in its middle. normal: neither.
+    """
     init = _child(_child(phone.pid))
     data = _root_of(init) / "data"
-    words = [
-        "nsenter",
-        "--target",
-        str(init),
-        "--mount",
-        "mount",
-        "-o",
-        f"remount,bind,{'ro' if read_only else 'rw'},nosuid,nodev",
-    ]
-    done = subprocess.run([*words, str(data)], capture_output=True, text=True)
-    if done.returncode != 0:
-        raise DeviceError(f"the storage of {phone.name} cannot be changed: {done.stderr.strip()}")
-    note_event(vendor_of(phone), "storage", "read-only" if read_only else None)
-    return f"storage is {'read-only' if read_only else 'writable'}"
+    arriving = data / PHONE_ROOT.relative_to("/data") / "tmp"
+    _in_phone(phone, init, "sh", "-c", 'while umount "$0" 2> /dev/null; do :; done', str(arriving))
+    flags = f"remount,bind,{'ro' if state == 'read-only' else 'rw'},nosuid,nodev"
+    _in_phone(phone, init, "mount", "-o", flags, str(data))
+    if state == "full":
+        _in_phone(phone, init, "mkdir", "-p", str(arriving))
+        _in_phone(
+            phone, init, "mount", "-t", "tmpfs", "-o", f"size=4k,mode=755,uid={SHELL_UID}", "tmpfs", str(arriving)
+        )
+    note_event(vendor_of(phone), "storage", None if state == "normal" else state)
+    return f"storage is {'writable' if state == 'normal' else state}"
 
 
 def deny(phone: RunningPhone, commands: list[str]) -> str:
@@ -133,3 +133,10 @@ def _child(pid: int) -> int:
 def _root_of(init: int) -> Path:
     """Where the phone's file system is mounted, from the arguments of its first process: /bin/sh boot.sh ROOT …"""
     return Path(Path(f"/proc/{init}/cmdline").read_bytes().split(b"\0")[2].decode())
+
+
+def _in_phone(phone: RunningPhone, init: int, *command: str) -> None:
+    """As root in its mount namespace."""
+    done = subprocess.run(["nsenter", "--target", str(init), "--mount", *command], capture_output=True, text=True)
+    if done.returncode != 0:
+        raise DeviceError(f"the storage of {phone.name} cannot be changed: {done.stderr.strip()}")
