@@ -169,7 +169,8 @@ class ManifestReader {
       if (facts.backend.starts_with("qnn-")) {
         read_static_graphs(item, facts);
       } else {
-        if (item.find("contexts")) item["contexts"].fail("is there, but " + in_quotes(facts.backend) + " has no static graphs");
+        if (item.find("contexts"))
+          item["contexts"].fail("is there, but " + in_quotes(facts.backend) + " has no static graphs");
         facts.layers = layer_references(item["layers"], "attention");
       }
       facts.head = reference(item["head"], "head");

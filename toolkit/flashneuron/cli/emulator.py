@@ -12,7 +12,7 @@ from flashneuron.cli.emulator_phone import phone_json, show_limits
 from flashneuron.cli.options import format_option
 from flashneuron.cli.progress import make_progress
 from flashneuron.device.phones import running_phones
-from flashneuron.emulator.events import deny
+from flashneuron.emulator.events import check_deniable, deny
 from flashneuron.emulator.phone import start_phone, stop_phone
 from flashneuron.emulator.profiles import DEFAULT_PROFILE, load_profile, profile_names
 from flashneuron.errors import InputError
@@ -33,9 +33,10 @@ def start(profile: str, denied: str | None, port: int | None, style: str) -> Non
 
     For instance: flashneuron emulator start --profile ufs-3.1 --denied dumpsys
     """
+    commands = denied.split(",") if denied else []
+    check_deniable(commands)
     phone = start_phone(profile, make_progress(), port)
-    if denied:
-        deny(phone, denied.split(","))
+    deny(phone, commands)
     if style == "json":
         click.echo(json.dumps(phone_json(phone)))
         return

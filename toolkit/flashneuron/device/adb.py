@@ -53,7 +53,7 @@ class AdbDevice:
                 if data is None:
                     raise DeviceError(f"{self.name}: the shell ended without an exit code")
                 for kind, payload in decoder.feed(data):
-                    if kind == EXIT:
+                    if kind == EXIT and payload:
                         return ShellResult(bytes(output[STDOUT]), bytes(output[STDERR]), payload[0])
                     if kind in output:
                         output[kind] += payload
@@ -161,7 +161,7 @@ class _AdbCommand:
                 elif kind == STDERR:
                     self._stderr += payload
                     del self._stderr[:-_STDERR_KEPT]
-                elif kind == EXIT:
+                elif kind == EXIT and payload:
                     self._exit_code = payload[0]
         if line:
             yield bytes(line)

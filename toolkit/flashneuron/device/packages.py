@@ -113,7 +113,9 @@ def remove_package(device: Device, package: StoredPackage) -> int:
                 how = "wait for it, or end it by 'flashneuron attach --stop'"
                 raise DeviceError(f"{package.name} is in use by run {run.name} on {device.name}; {how}")
         # Read under the lock: what other computers pushed until now may need the same files.
-        leaving = read_store(device).only_of(package)
+        store = read_store(device)
+        _require_known(device, store, package.identity)
+        leaving = store.only_of(package)
         check(device.shell(["rm", "-rf", str(device.root / "packages" / package.identity)]), f"remove {package.name}")
         remove_objects(device, leaving)
     return sum(leaving.values())
@@ -122,9 +124,18 @@ def remove_package(device: Device, package: StoredPackage) -> int:
 def remove_unused(device: Device) -> int:
     """Removes the files that no package needs. Returns the bytes that became free. Errors: DeviceError."""
     with locked(device):
-        unused = read_store(device).unused
-        remove_objects(device, unused)
-    return sum(unused.values())
+        store = read_store(device)
+        _require_known(device, store)
+        remove_objects(device, store.unused)
+    return sum(store.unused.values())
+
+
+def _require_known(device: Device, store: Store, but: str | None = None) -> None:
+    """Of a package whose manifest cannot be read nobody knows the files, so none may be taken for unused."""
+    for package in store.packages:
+        if package.defect and package.identity != but:
+            how = f"push it again, or remove it first: flashneuron packages remove {package.short_identity}"
+            raise DeviceError(f"{package.short_identity} on {device.name} has a manifest that cannot be read; {how}")
 
 
 def _read_package(device: Device, identity: str, present: Mapping[str, int]) -> StoredPackage:

@@ -35,10 +35,11 @@ def quote_argv(argv: Sequence[str], stdin: PurePosixPath | None = None) -> str:
 
 
 def guard(command: str) -> str:
-    """`command`, which runs only if it came as it was sent: it is sent twice and compared there.
+    """`command`, which runs only if it came as it was sent: it is sent twice and compared there. It must end by exec.
 
     adb has no sums of its own any more, and a flipped bit of `rm -rf A` is a command too. In base64, of which no
-    flipped bit makes one. For devices from Android 7 on: older ones sum up, and may lack base64.
+    flipped bit makes one; without spaces, of which one makes a NUL, where a shell stops reading. What reaches the last
+    line did nothing, and says so. For devices from Android 7 on: older ones sum up, and may lack base64.
     """
     code = base64.b64encode(command.encode()).decode()
-    return f'a={code};b={code};[ "$a" = "$b" ]||exit 121;eval "$(echo $a|base64 -d)"'
+    return f'a={code}\nb={code}\n[\t"$a"\t=\t"$b"\t]||exit\t121\neval\t"$(echo\t$a|base64\t-d)"\nexit\t121'

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import hashlib
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
 from contextlib import suppress
 from dataclasses import dataclass
@@ -122,19 +122,23 @@ def push_package(device: Device, package_dir: Path, progress: Progress, runner: 
                 # On flash before the manifest says so; it also keeps the writing out of what is measured next.
                 check(device.shell(["sync"], timeout_s=_SLOW_S), "flush its storage")
             add_verified(device, wanted)
+            _require_whole(device, package, wanted)
             part = device.root / "tmp" / f"{identity}.manifest.part"
             device.write(manifest, part)
             if device.shell(["cat", str(part)]).stdout != manifest:
                 raise DeviceError(f"the manifest arrived on {device.name} damaged; push again")
             check(device.shell(["mkdir", "-p", str(folder)]), f"make {folder}")
             check(device.shell(["mv", "-f", str(part), str(folder / MANIFEST)]), f"rename {part}")
-            # What a device says that it did is asked for once more: a link may damage its answers too.
-            if device.shell(["cat", str(folder / MANIFEST)]).stdout != manifest or read_objects(device).unverified(
-                wanted
-            ):
-                raise DeviceError(f"{package.manifest.name} is not whole on {device.name} after the push; push again")
+            if device.shell(["cat", str(folder / MANIFEST)]).stdout != manifest:
+                raise DeviceError(f"the manifest of {package.manifest.name} is not on {device.name}; push again")
     sent_bytes, total_bytes = sum(entry.bytes for entry in sent), sum(entry.bytes for entry in wanted.values())
     return PushedPackage(folder, store, identity, len(sent), sent_bytes, len(wanted), total_bytes)
+
+
+def _require_whole(device: Device, package: Package, wanted: Iterable[str]) -> None:
+    """What a device says that it did is asked for once more: a link may damage its answers too."""
+    if read_objects(device).unverified(wanted):
+        raise DeviceError(f"{package.manifest.name} is not whole on {device.name} after the push; push again")
 
 
 def _missing(

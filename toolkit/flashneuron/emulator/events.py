@@ -31,7 +31,9 @@ def heat(phone: RunningPhone, status: str) -> str:
     quota = -1 if share is None else int(share * _PERIOD_US * len(os.sched_getaffinity(phone.pid)))
     done = _write_quota(phone, quota)
     _say(phone, "thermal", str(level) if level else None)
-    slowed = "the processor runs freely" if share is None else f"the processor has {share:.0%} of its time{done}"
+    slowed = (
+        "the processor runs freely" if share is None else f"all cores together have {share:.0%} of their time{done}"
+    )
     note_event(vendor_of(phone), "thermal", f"{status}: {slowed}" if level else None)
     return f"thermal status {status}; {slowed}"
 
@@ -77,15 +79,21 @@ def fill(phone: RunningPhone, state: str) -> str:
 
 def deny(phone: RunningPhone, commands: list[str]) -> str:
     """These of COMMANDS cannot be executed, as some vendors have it; none: all can."""
-    if unknown := set(commands) - set(COMMANDS):
-        raise InputError(f"{', '.join(sorted(unknown))} cannot be denied; there are: {', '.join(COMMANDS)}")
+    check_deniable(commands)
     _say(phone, "denied", " ".join(commands) or None)
     note_event(vendor_of(phone), "denied", " ".join(commands) or None)
     return f"denied: {', '.join(commands) or 'nothing'}"
 
 
+def check_deniable(commands: list[str]) -> None:
+    """Errors: InputError."""
+    if unknown := set(commands) - set(COMMANDS):
+        raise InputError(f"{', '.join(sorted(unknown))} cannot be denied; there are: {', '.join(COMMANDS)}")
+
+
 def reboot(phone: RunningPhone) -> str:
-    """Every process of it ends; its flash stays, other events too."""
+    """Every process of it ends; its flash stays, and so do events but for the storage's, which is mounted anew."""
+    note_event(vendor_of(phone), "storage", None)  # mounted anew
     os.kill(phone.pid, signal.SIGHUP)
     return "restarting"
 
@@ -122,7 +130,7 @@ def _lower(folder: Path, file: str, size: int) -> str:
     try:
         (folder / file).write_text(str(size))
     except OSError as error:
-        return f", which is not enforced: more is in use ({error.strerror})"
+        return f", which is not enforced: the kernel refuses it ({error.strerror})"
     return ""
 
 

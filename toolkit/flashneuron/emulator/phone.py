@@ -43,6 +43,7 @@ def start_phone(
         root = phone_root(progress)
         folder = emulator_folder() / "phones" / name
         (folder / "data/local/tmp").mkdir(parents=True, exist_ok=True)
+        folder.parent.chmod(0o700)  # what adbd writes is open to everyone, as on a phone: here it is this user's
         if os.geteuid() == 0:
             os.chown(folder / "data/local/tmp", SHELL_UID, SHELL_UID)
         plan = Plan(name, profile, root, folder, listener.getsockname()[1], listener.fileno())

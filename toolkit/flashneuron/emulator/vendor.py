@@ -54,6 +54,6 @@ def emulated_facts(profile: Profile, limits: list[dict[str, Any]]) -> dict[str, 
         "not_imitated": [
             f"ABI: {platform.machine()} instead of {profile.abi}",
             f"cores: this machine's {os.cpu_count()} instead of {profile.cores}, at their own speed",
-            "heat, battery and other apps; meminfo shows the profile's figures, not what is in use",
+            "heat, battery and other apps, but as events say; meminfo shows figures of the profile, not what is in use",
         ],
     }
