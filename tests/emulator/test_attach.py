@@ -5,12 +5,10 @@ from __future__ import annotations
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
-import threading
 from collections.abc import Iterator
-from contextlib import closing, contextmanager, suppress
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -19,6 +17,7 @@ from flashneuron.device import detached
 from flashneuron.device.adb import AdbDevice, tcp_device
 from flashneuron.device.packages import read_store, remove_package
 from flashneuron.device.phones import RunningPhone
+from flashneuron.emulator.faults_proxy import FaultsProxy
 from flashneuron.errors import DeviceError, InputError, LinkLost
 from flashneuron.package.manifest import Package
 from flashneuron.profile.attach import Attached, choose_run
@@ -29,38 +28,6 @@ from flashneuron.progress import SilentProgress
 PROMPT = [2, 10, 20, 30]
 FLASHNEURON = [sys.executable, "-c", "from flashneuron.cli.main import main; main()"]
 LONG = RunSettings(max_new_tokens=400, ignore_eos=True, kv="fp32")
-
-
-@contextmanager
-def cutting_proxy(port: int) -> Iterator[tuple[int, list[socket.socket]]]:
-    """A way to the phone, and the connections that go by it now."""
-    open_now: list[socket.socket] = []
-
-    def carry(source: socket.socket, target: socket.socket) -> None:
-        try:
-            while data := source.recv(65536):
-                target.sendall(data)
-        except OSError:
-            pass
-        for each in (source, target):
-            with suppress(OSError):
-                each.shutdown(socket.SHUT_RDWR)
-
-    def accept(listener: socket.socket) -> None:
-        while True:
-            try:
-                near, _ = listener.accept()
-            except OSError:
-                return
-            far = socket.create_connection(("127.0.0.1", port))
-            open_now.append(near)
-            threading.Thread(target=carry, args=(near, far), daemon=True).start()
-            threading.Thread(target=carry, args=(far, near), daemon=True).start()
-
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        threading.Thread(target=accept, args=(listener,), daemon=True).start()
-        yield listener.getsockname()[1], open_now
-        listener.shutdown(socket.SHUT_RDWR)
 
 
 @pytest.fixture(autouse=True)
@@ -79,8 +46,8 @@ def expected_ids(package: Package, phone: RunningPhone) -> list[int]:
 def test_a_run_survives_its_link(sample_fp32: Package, phone: RunningPhone) -> None:
     expected = expected_ids(sample_fp32, phone)
     with (
-        cutting_proxy(phone.port) as (port, links),
-        open_session(sample_fp32, f"127.0.0.1:{port}", SilentProgress()) as session,
+        FaultsProxy(phone.port).running() as proxy,
+        open_session(sample_fp32, f"127.0.0.1:{proxy.port}", SilentProgress()) as session,
     ):
         seen: list[int] = []
         cuts: list[int] = []
@@ -89,9 +56,7 @@ def test_a_run_survives_its_link(sample_fp32: Package, phone: RunningPhone) -> N
             seen.append(1)
             if len(seen) in (5, 200):
                 cuts.append(len(seen))
-                for link in links:
-                    with suppress(OSError):
-                        link.shutdown(socket.SHUT_RDWR)
+                proxy.cut()
 
         made = session.generate(LONG, PROMPT, on_token)
     assert made.result.token_ids == expected
@@ -102,12 +67,10 @@ def test_a_run_survives_its_link(sample_fp32: Package, phone: RunningPhone) -> N
 def test_what_follows_a_run_ends_with_its_link(phone: RunningPhone, device: AdbDevice) -> None:
     silent = ["sh", "-c", 'echo "{}"; exec sleep 600']
     name = detached.start(device, silent, b"", {"verb": "generate", "started": "now"})
-    with cutting_proxy(phone.port) as (port, links):
-        lines = detached.follow(tcp_device("127.0.0.1", port), name, 0)
+    with FaultsProxy(phone.port).running() as proxy:
+        lines = detached.follow(tcp_device("127.0.0.1", proxy.port), name, 0)
         assert next(lines) == b"{}"
-        for link in links:
-            with suppress(OSError):
-                link.shutdown(socket.SHUT_RDWR)
+        proxy.cut()
         with pytest.raises(LinkLost):
             next(lines)
     detached.stop(device, name)

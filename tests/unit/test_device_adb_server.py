@@ -17,6 +17,7 @@ from flashneuron.device.adb_server import (
     parse_devices,
     server_address,
 )
+from flashneuron.emulator.listening import serving
 from flashneuron.errors import DeviceError
 
 LISTING = """\
@@ -44,18 +45,8 @@ def server(script: Callable[[str], bytes | None]) -> Iterator[Address]:
                     connection.sendall(requests.read(5).upper())
                     return
 
-    def accept(listener: socket.socket) -> None:
-        while True:
-            try:
-                connection, _ = listener.accept()
-            except OSError:
-                return
-            threading.Thread(target=serve, args=(connection,), daemon=True).start()
-
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        threading.Thread(target=accept, args=(listener,), daemon=True).start()
-        yield listener.getsockname()
-        listener.shutdown(socket.SHUT_RDWR)
+    with serving(serve) as address:
+        yield address
 
 
 def test_devices_are_listed_with_state_and_model() -> None:

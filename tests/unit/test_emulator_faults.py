@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import socket
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -13,6 +12,7 @@ from hypothesis import strategies as st
 
 from flashneuron.emulator.faults import KINDS, Fault, damaged, random_fault
 from flashneuron.emulator.faults_proxy import FaultsProxy
+from flashneuron.emulator.listening import serving
 
 
 @given(st.integers(0, 10_000))
@@ -47,18 +47,8 @@ def echo() -> Iterator[int]:
             while data := connection.recv(100):
                 connection.sendall(data)
 
-    def accept(listener: socket.socket) -> None:
-        while True:
-            try:
-                connection, _ = listener.accept()
-            except OSError:
-                return
-            threading.Thread(target=serve, args=(connection,), daemon=True).start()
-
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        threading.Thread(target=accept, args=(listener,), daemon=True).start()
-        yield listener.getsockname()[1]
-        listener.shutdown(socket.SHUT_RDWR)
+    with serving(serve) as (_, port):
+        yield port
 
 
 def talk(port: int, *words: bytes) -> bytes:

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import click
 
-from flashneuron.cli.emulator_phone import find_phone
+from flashneuron.cli.emulator_phone import find_phone, phone_option
 from flashneuron.emulator import events
 from flashneuron.units import parse_bytes
-
-_phone = click.option("--phone", metavar="NAME", help="Which one; default: the only one that runs.")
 
 
 @click.group("event")
@@ -28,7 +26,7 @@ def event() -> None:
 
 @event.command()
 @click.argument("status", type=click.Choice(events.STATUSES))
-@_phone
+@phone_option
 def thermal(status: str, phone: str | None) -> None:
     """Thermal STATUS as dumpsys tells it, and a slower processor."""
     click.echo(events.heat(find_phone(phone), status))
@@ -36,7 +34,7 @@ def thermal(status: str, phone: str | None) -> None:
 
 @event.command()
 @click.argument("percent", type=click.IntRange(0, 100))
-@_phone
+@phone_option
 def battery(percent: int, phone: str | None) -> None:
     """The battery's charge."""
     click.echo(events.drain(find_phone(phone), percent))
@@ -44,7 +42,7 @@ def battery(percent: int, phone: str | None) -> None:
 
 @event.command()
 @click.argument("available", metavar="BYTES|normal")
-@_phone
+@phone_option
 def memory(available: str, phone: str | None) -> None:
     """Memory that programs can have: the cap and MemAvailable. K, M, G are powers of 1024."""
     click.echo(events.squeeze(find_phone(phone), None if available == "normal" else parse_bytes(available)))
@@ -52,7 +50,7 @@ def memory(available: str, phone: str | None) -> None:
 
 @event.command()
 @click.argument("state", type=click.Choice(["full", "read-only", "normal"]))
-@_phone
+@phone_option
 def storage(state: str, phone: str | None) -> None:
     """Storage that takes no writes: full where files of a push arrive, or read-only."""
     click.echo(events.fill(find_phone(phone), state))
@@ -60,14 +58,14 @@ def storage(state: str, phone: str | None) -> None:
 
 @event.command()
 @click.argument("commands", nargs=-1)
-@_phone
+@phone_option
 def denied(commands: tuple[str, ...], phone: str | None) -> None:
     """COMMANDS that cannot be executed; none: all can."""
     click.echo(events.deny(find_phone(phone), list(commands)))
 
 
 @event.command("reboot")
-@_phone
+@phone_option
 def reboot_command(phone: str | None) -> None:
     """Restart the phone; its flash stays."""
     click.echo(events.reboot(find_phone(phone)))

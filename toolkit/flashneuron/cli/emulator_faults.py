@@ -6,7 +6,7 @@ import signal
 
 import click
 
-from flashneuron.cli.emulator_phone import find_phone
+from flashneuron.cli.emulator_phone import find_phone, phone_option
 from flashneuron.emulator.faults import KINDS, Fault, random_fault
 from flashneuron.emulator.faults_proxy import FaultsProxy
 from flashneuron.units import parse_bytes
@@ -18,7 +18,7 @@ from flashneuron.units import parse_bytes
 @click.option("--from-device", is_flag=True, help="Of what the device says; default: of what it is told.")
 @click.option("--hide", multiple=True, metavar="FEATURE", help="One that the device shall not have said: shell_v2 …")
 @click.option("--seed", type=int, help="One at random instead, the same for the same seed.")
-@click.option("--phone", metavar="NAME", help="Which one; default: the only one that runs.")
+@phone_option
 def faults(
     kind: str | None, at: str, from_device: bool, hide: tuple[str, ...], seed: int | None, phone: str | None
 ) -> None:

@@ -11,6 +11,8 @@ from flashneuron.device.phones import RunningPhone, running_phones
 from flashneuron.emulator.profiles import Profile, curve_text
 from flashneuron.errors import InputError
 
+phone_option = click.option("--phone", metavar="NAME", help="Which one; default: the only one that runs.")
+
 
 def find_phone(name: str | None) -> RunningPhone:
     phones = running_phones()

@@ -14,6 +14,7 @@ import socket
 from dataclasses import dataclass
 from functools import cached_property
 
+from flashneuron.device.link import went_away
 from flashneuron.device.packets import MAX_DATA, Data
 from flashneuron.device.transport import RepairedTcpTransport
 from flashneuron.errors import DeviceError, LinkLost
@@ -156,7 +157,7 @@ class ServerLink:
 
     def _failed(self, error: OSError) -> LinkLost:
         self.is_gone = True
-        return LinkLost(f"the device {self._device.serial} went away ({error}); reconnect it and run the command again")
+        return went_away(self._device.serial, error)
 
 
 class _Server(RepairedTcpTransport):

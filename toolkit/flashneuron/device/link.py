@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Protocol
 
 from flashneuron.device.packets import Data
+from flashneuron.errors import LinkLost
 
 
 class Link(Protocol):
@@ -48,3 +49,7 @@ class Link(Protocol):
 
 
 Connect = Callable[[], Link]  # a new link, from any thread
+
+
+def went_away(name: str, why: object) -> LinkLost:
+    return LinkLost(f"the device {name} went away ({why}); reconnect it and run the command again")

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from flashneuron.device import packets
+from flashneuron.device.link import went_away
 from flashneuron.device.packets import AUTH, AUTH_PUBLIC_KEY, AUTH_SIGNATURE, AUTH_TOKEN, CNXN, STLS, Data, Packet
 from flashneuron.errors import DeviceError, LinkLost
 
@@ -107,7 +108,7 @@ class Wire:
 
     def lost(self, why: str) -> LinkLost:
         self.is_gone = True
-        return LinkLost(f"the device {self._name} went away ({why}); reconnect it and run the command again")
+        return went_away(self._name, why)
 
     def cut(self) -> None:
         """Ends a `receive` that waits, with LinkLost, from any thread."""

@@ -20,6 +20,7 @@ from typing import Literal
 from flashneuron.device import packets
 from flashneuron.device.packets import AUTH, CLSE, CNXN, OKAY, OPEN, WRTE
 from flashneuron.emulator.adbd_services import SERVICES, EndOfStream, serve_service
+from flashneuron.emulator.listening import serving
 
 _SUMMED = 0x01000000
 
@@ -47,22 +48,12 @@ LEGACY = Variant(version=_SUMMED, max_data=packets.EARLY_MAX_DATA, features=())
 def small_adbd(folder: Path, variant: Variant = MODERN, known_key: Path | None = None) -> Iterator[int]:
     """Serves files below `folder` until the block ends; gives the port. `known_key`: a private key in PEM."""
 
-    def accept(listener: socket.socket) -> None:
-        while True:
-            try:
-                connection, _ = listener.accept()
-            except OSError:
-                return
-            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            session = _Session(connection, folder, variant, known_key)
-            threading.Thread(target=session.serve, daemon=True).start()
+    def handle(connection: socket.socket) -> None:
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        _Session(connection, folder, variant, known_key).serve()
 
-    with socket.create_server(("127.0.0.1", 0), backlog=64) as listener:
-        threading.Thread(target=accept, args=(listener,), daemon=True).start()
-        try:
-            yield listener.getsockname()[1]
-        finally:
-            listener.shutdown(socket.SHUT_RDWR)
+    with serving(handle) as (_, port):
+        yield port
 
 
 class _Session:

@@ -36,13 +36,19 @@ class FaultsProxy:
         try:
             yield self
         finally:
-            for each in [self._listener, *self._open]:
-                with suppress(OSError):
-                    each.shutdown(socket.SHUT_RDWR)  # wakes the threads that wait for it
+            with suppress(OSError):
+                self._listener.shutdown(socket.SHUT_RDWR)  # wakes the thread that waits for it
+            self.cut()
             for thread in self._threads:
                 thread.join()
             for each in [self._listener, *self._open]:
                 each.close()
+
+    def cut(self) -> None:
+        """Ends every connection there is now."""
+        for each in self._open:
+            with suppress(OSError):
+                each.shutdown(socket.SHUT_RDWR)
 
     def _start(self, target: Callable[..., None], *arguments: object) -> None:
         thread = threading.Thread(target=target, args=arguments, daemon=True)

@@ -7,19 +7,16 @@ import threading
 import time
 from contextlib import suppress
 
+from flashneuron.emulator.listening import accept_each
+
 _CHUNK = 1024 * 1024
 _BOOT_S = 10.0  # adbd may need this long until it listens
 
 
 def serve(listener: socket.socket, port: int) -> None:
     """Accepts until the listener is closed. New sockets are made in the caller's network namespace."""
-    started = time.monotonic()
-    while True:
-        try:
-            client, _ = listener.accept()
-        except OSError:
-            return
-        threading.Thread(target=_forward, args=(client, port, started + _BOOT_S), daemon=True).start()
+    patience_end = time.monotonic() + _BOOT_S
+    accept_each(listener, lambda client: _forward(client, port, patience_end))
 
 
 def _forward(client: socket.socket, port: int, patience_end: float) -> None:
