@@ -109,12 +109,14 @@ def converse_in_packets(port: int) -> Transcript:
 
 def push(connect: Connect, path: PurePosixPath, data: bytes, mode: int = 0o644) -> str:
     with closing(connect()) as link:
+        adb_sync.start(link)
         adb_sync.send(link, io.BytesIO(data), path, mode, 1_700_000_000, None)
     return "OKAY"
 
 
 def pull(connect: Connect, path: PurePosixPath) -> bytes:
     with closing(connect()) as link:
+        adb_sync.start(link)
         return b"".join(adb_sync.receive(link, path))
 
 

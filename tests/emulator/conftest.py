@@ -28,11 +28,16 @@ PEERS: list[tuple[str, str, dict[str, bool]]] = []
 FAULTS: Counter[tuple[str, str]] = Counter()
 SAMPLE = Path(__file__).parents[2] / "models" / "sample"
 HASHING_RUNNER = """#!/bin/sh
-[ "$1" = hash ] || exit 9
-while read -r path; do
-  set -- $(sha256sum "$path")
-  echo "{\\"event\\": \\"hash\\", \\"path\\": \\"$path\\", \\"sha256\\": \\"$1\\"}"
-done
+say() { set -- "$1" $(sha256sum "$1"); echo "{\\"event\\": \\"hash\\", \\"path\\": \\"$1\\", \\"sha256\\": \\"$2\\"}"; }
+case $1 in
+  hash) while read -r path; do say "$path"; done ;;
+  hash-arriving)
+    while read -r bytes path; do
+      until [ "$(stat -c %s "$path" 2> /dev/null)" = "$bytes" ]; do echo '{"event": "waiting"}'; sleep 0.02; done
+      say "$path"
+    done ;;
+  *) exit 9 ;;
+esac
 """
 
 
@@ -72,7 +77,7 @@ def sample_fp32(tmp_path_factory: pytest.TempPathFactory) -> Package:
 
 @pytest.fixture
 def runtime(tmp_path: Path) -> Path:
-    """A runtime whose runner knows `hash` alone, as a script, so that these tests need no compiler."""
+    """A runtime whose runner knows hashing alone, as a script, so that these tests need no compiler."""
     folder = tmp_path / "runtime"
     folder.mkdir()
     (folder / "flashneuron-runner").write_text(HASHING_RUNNER)

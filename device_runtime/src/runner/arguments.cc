@@ -31,6 +31,7 @@ std::vector<Verb> verbs() {
   score.insert(score.end(), {"uncounted", "steps"});
   return {{"version", {}, {}},
           {"hash", {"path"}, {"version"}},
+          {"hash-arriving", {}, {"version"}},
           {"probe", {"folder", "size", "point_ms"}, {"version", "folder"}},
           {"budget", kSettings, {"version", "package"}},
           {"generate", generate, {"version", "package"}},

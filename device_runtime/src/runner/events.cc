@@ -52,6 +52,8 @@ Json hash_event(const std::string& path, uint64_t bytes, const std::string& sha2
   return {{"event", "hash"}, {"path", path}, {"bytes", bytes}, {"sha256", sha256}};
 }
 
+Json waiting_event() { return {{"event", "waiting"}}; }
+
 Json budget_json(const Budget& budget) {
   Json roles = Json::array();
   for (const BudgetRole& role : budget.roles) roles.push_back({{"role", role.name}, {"bytes", role.bytes}});

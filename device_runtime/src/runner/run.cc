@@ -1,6 +1,8 @@
 #include "runner/run.h"
 
 #include <algorithm>
+#include <charconv>
+#include <chrono>
 #include <cstdlib>
 #include <filesystem>
 #include <functional>
@@ -11,10 +13,12 @@
 #include <sstream>
 #include <string>
 #include <system_error>
+#include <thread>
 #include <vector>
 
 #include "package/sha256.h"
 #include "runner/arguments.h"
+#include "runner/arrivals.h"
 #include "runner/events.h"
 #include "runner/probe.h"
 #include "telemetry/timer.h"
@@ -72,6 +76,43 @@ Status hash(const Keys& keys, std::istream& in, const Emit& emit) {
   for (std::string path; std::getline(in, path); any = true) FN_RETURN_IF_ERROR(hash_one(path, emit));
   if (!any) return {StatusCode::kBadInput, "nothing to hash; give path=FILE, or one file a line on standard input"};
   return {};
+}
+
+// A line: bytes, a space, the path.
+Result<Arrival> parse_arrival(const std::string& line) {
+  Arrival arrival;
+  const char* const end = line.data() + line.size();
+  const auto [rest, error] = std::from_chars(line.data(), end, arrival.bytes);
+  if (error != std::errc{} || end - rest < 2 || *rest != ' ') {
+    return Status(StatusCode::kBadInput, "'" + line + "' on standard input is not a number of bytes and a path");
+  }
+  arrival.path.assign(rest + 1, end);
+  return arrival;
+}
+
+Status hash_arriving(std::istream& in, const Emit& emit) {
+  using std::chrono::steady_clock;
+  std::vector<Arrival> arrivals;
+  for (std::string line; std::getline(in, line);) {
+    FN_ASSIGN_OR_RETURN(Arrival arrival, parse_arrival(line));
+    arrivals.push_back(std::move(arrival));
+  }
+  if (arrivals.empty()) return {StatusCode::kBadInput, "nothing to hash; give bytes and a path a line"};
+  // Said now and then while nothing comes: it ends this process when nobody is there any more to hear it.
+  constexpr auto kSayAfter = std::chrono::milliseconds(200);
+  steady_clock::time_point said = steady_clock::now();
+  const auto say = [&](const Json& event) {
+    emit(event);
+    said = steady_clock::now();
+  };
+  return hash_arriving(
+      arrivals, {.on_hash = [&](const Arrival& arrival,
+                                const std::string& sha256) { say(hash_event(arrival.path, arrival.bytes, sha256)); },
+                 .wait =
+                     [&] {
+                       if (steady_clock::now() - said > kSayAfter) say(waiting_event());
+                       std::this_thread::sleep_for(std::chrono::milliseconds(2));
+                     }});
 }
 
 Status budget(const Keys& keys, const Emit& emit) {
@@ -161,6 +202,7 @@ Status dispatch(const Arguments& arguments, std::istream& in, const Emit& emit, 
                                               FLASHNEURON_VERSION + "; build and push the runner again"};
   }
   if (arguments.verb == "hash") return hash(arguments.keys, in, emit);
+  if (arguments.verb == "hash-arriving") return hash_arriving(in, emit);
   if (arguments.verb == "probe") return probe(arguments.keys, emit);
   if (arguments.verb == "budget") return budget(arguments.keys, emit);
   if (arguments.verb == "generate") return generate(arguments.keys, in, emit, detail);

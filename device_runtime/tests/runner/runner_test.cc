@@ -136,6 +136,21 @@ TEST(Runner, HashesTheFilesOfAList) {
   expect_refused({"hash", own.c_str()}, "bad_input", {"nothing to hash"});
 }
 
+TEST(Runner, HashesWhatArrives) {
+  const std::string own = "version=" + version();
+  const std::string file = ::testing::TempDir() + "/a b";
+  std::ofstream(file) << "abc";
+  const Outcome outcome = run({"hash-arriving", own.c_str()}, "3 " + file + "\n");
+  EXPECT_EQ(outcome.exit_status, 0);
+  ASSERT_EQ(outcome.events.size(), 1u);
+  EXPECT_EQ(outcome.events[0]["path"], file);
+  EXPECT_EQ(outcome.events[0]["sha256"], "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
+  expect_refused({"hash-arriving", own.c_str()}, "bad_input", {"nothing to hash"});
+  for (const char* line : {"x", "3", "3 ", "-1 a", "3a", "99999999999999999999 a"}) {
+    expect_refused({"hash-arriving", own.c_str()}, "bad_input", {line, "bytes"}, line);
+  }
+}
+
 TEST(Runner, ProbesAFolderAndLeavesNothingInIt) {
   const std::string own = "version=" + version();
   const testing::TempFolder scratch(std::filesystem::current_path());

@@ -6,13 +6,14 @@ import io
 import os
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing, suppress
+from contextlib import closing, contextmanager, suppress
+from functools import partial
 from pathlib import Path, PurePosixPath
 from types import TracebackType
 
 from flashneuron.device import adb_sync
 from flashneuron.device.link import Connect, Link
-from flashneuron.device.protocol import PHONE_ROOT, DeviceKind, RunningCommand, ShellResult
+from flashneuron.device.protocol import PHONE_ROOT, DeviceKind, Push, RunningCommand, ShellResult
 from flashneuron.device.quote import guard, quote_argv
 from flashneuron.device.shell_frames import EXIT, STDERR, STDOUT, FrameDecoder
 from flashneuron.device.shell_trailer import TrailerDecoder, new_mark, wrap
@@ -62,22 +63,26 @@ class AdbDevice:
     def stream(self, argv: Sequence[str], *, stdin: PurePosixPath | None = None) -> RunningCommand:
         return _AdbCommand(self, self._connect(), quote_argv(argv, stdin))
 
+    @contextmanager
+    def pushing(self) -> Iterator[Push]:
+        with closing(self._connect()) as link:
+            adb_sync.start(link)
+            yield partial(_push, link)
+
     def push(self, local: Path, remote: PurePosixPath, advance: Advance | None = None) -> None:
-        try:
-            with local.open("rb") as source, closing(self._connect()) as link:
-                facts = os.fstat(source.fileno())
-                adb_sync.send(link, source, remote, facts.st_mode, int(facts.st_mtime), advance)
-        except OSError as error:
-            raise DeviceError(f"cannot read {local}: {error.strerror}") from error
+        with self.pushing() as push:
+            push(local, remote, advance)
 
     def write(self, data: bytes, remote: PurePosixPath) -> None:
         with closing(self._connect()) as link:
+            adb_sync.start(link)
             adb_sync.send(link, io.BytesIO(data), remote, 0o644, int(time.time()), None)
 
     def pull(self, remote: PurePosixPath, local: Path) -> None:
         partial = local.with_name(local.name + ".part")
         try:
             with partial.open("wb") as target, closing(self._connect()) as link:
+                adb_sync.start(link)
                 for data in adb_sync.receive(link, remote):
                     target.write(data)
             partial.replace(local)
@@ -88,9 +93,18 @@ class AdbDevice:
 
 
 def tcp_device(host: str, port: int, root: PurePosixPath = PHONE_ROOT, timeouts: Timeouts | None = None) -> AdbDevice:
-    """The adbd that listens there. Parallel streams hide what each file waits for: the device's answers."""
+    """The adbd that listens there. One stream sends while another waits for the device; more were slower on 2 cores."""
     name = f"{host}:{port}"
-    return AdbDevice(name, lambda: connect_tcp(host, port, name, timeouts), root, parallel=4)
+    return AdbDevice(name, lambda: connect_tcp(host, port, name, timeouts), root, parallel=2)
+
+
+def _push(link: Link, local: Path, remote: PurePosixPath, advance: Advance | None = None) -> None:
+    try:
+        with local.open("rb") as source:
+            facts = os.fstat(source.fileno())
+            adb_sync.send(link, source, remote, facts.st_mode, int(facts.st_mtime), advance)
+    except OSError as error:
+        raise DeviceError(f"cannot read {local}: {error.strerror}") from error
 
 
 def _open_shell(link: Link, command: str) -> FrameDecoder | TrailerDecoder:

@@ -20,9 +20,15 @@ _ANSWER_S = 60.0  # flash may take this long to swallow what was sent
 _REGULAR_FILE = 0o100000
 
 
-def send(link: Link, source: BinaryIO, remote: PurePosixPath, mode: int, mtime: int, advance: Advance | None) -> None:
-    """Write a file on the device from `source`; the device makes missing folders."""
+def start(link: Link) -> None:
+    """Begins the file transfer, in which any number of files may be sent."""
     link.open(b"sync:")
+
+
+def send(link: Link, source: BinaryIO, remote: PurePosixPath, mode: int, mtime: int, advance: Advance | None) -> None:
+    """Write a file on the device from `source`; the device makes missing folders. After an error the link is of no use
+    any more.
+    """
     target = f"{remote},{_REGULAR_FILE | mode & 0o777}".encode()
     link.write(_HEADER.pack(b"SEND", len(target)) + target, _ANSWER_S)
     packet = memoryview(bytearray(link.max_data))
@@ -59,7 +65,6 @@ def _fill(packet: memoryview, source: BinaryIO) -> tuple[int, int] | None:
 
 def receive(link: Link, remote: PurePosixPath) -> Iterator[bytes]:
     """The bytes of a file on the device. Raises DeviceError if fewer come than the file had at the start."""
-    link.open(b"sync:")
     reader = _Reader(link)
     path = str(remote).encode()
     expected, received = _size(link, reader, path), 0

@@ -63,7 +63,7 @@ def _only(known: list[ListedDevice]) -> Device:
 def _of_server(each: ListedDevice) -> Device:
     if each.state != "device":
         raise DeviceError(f"{_described(each)}; {_STATES.get(each.state, 'reconnect it')}")
-    return _answering(AdbDevice(each.serial, ServerDevice(each.serial).connect, parallel=4))
+    return _answering(AdbDevice(each.serial, ServerDevice(each.serial).connect, parallel=2))
 
 
 def _described(each: ListedDevice) -> str:

@@ -8,10 +8,11 @@ import signal
 import subprocess
 import tempfile
 from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path, PurePosixPath
 from types import TracebackType
 
-from flashneuron.device.protocol import DeviceKind, RunningCommand, ShellResult
+from flashneuron.device.protocol import DeviceKind, Push, RunningCommand, ShellResult
 from flashneuron.device.quote import quote_argv
 from flashneuron.errors import DeviceError
 from flashneuron.progress import Advance
@@ -48,6 +49,9 @@ class HostDevice:
 
     def stream(self, argv: Sequence[str], *, stdin: PurePosixPath | None = None) -> RunningCommand:
         return _HostCommand(_command(argv, stdin))
+
+    def pushing(self) -> AbstractContextManager[Push]:
+        return nullcontext(self.push)
 
     def push(self, local: Path, remote: PurePosixPath, advance: Advance | None = None) -> None:
         try:

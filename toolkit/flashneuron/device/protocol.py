@@ -53,6 +53,12 @@ class RunningCommand(AbstractContextManager["RunningCommand"], Protocol):
         ...
 
 
+class Push(Protocol):
+    """See Device.push."""
+
+    def __call__(self, local: Path, remote: PurePosixPath, advance: Advance | None = None) -> None: ...
+
+
 class Device(Protocol):
     """A device. Each call stands for itself, so threads may share a Device. Every failure is a DeviceError of one line.
 
@@ -83,6 +89,12 @@ class Device(Protocol):
 
     def stream(self, argv: Sequence[str], *, stdin: PurePosixPath | None = None) -> RunningCommand:
         """Start a command that may run, and be silent, for any time."""
+        ...
+
+    def pushing(self) -> AbstractContextManager[Push]:
+        """`push` for many files, which share what each call of it would set up anew. Used by one thread; not after an
+        error.
+        """
         ...
 
     def push(self, local: Path, remote: PurePosixPath, advance: Advance | None = None) -> None:

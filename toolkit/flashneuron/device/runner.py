@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping
 from contextlib import suppress
 from datetime import datetime
 from pathlib import PurePosixPath
@@ -17,6 +17,7 @@ from flashneuron.device.runner_words import explain_death, parse_event
 from flashneuron.errors import DeviceError, LinkLost
 
 RUNNER = "flashneuron-runner"
+_REMOVE_AND_RUN = 'rm -f "$0"; exec "$@"'  # stdin is open by then, and nothing is left of it whatever happens
 _LONG = {"generate", "score"}  # of these a lost link must not cost the result
 
 
@@ -28,7 +29,7 @@ class Runner:
         self.folder = folder
         self.note: dict[str, Any] = {}  # what a later `attach` should know of the runs
 
-    def events(self, verb: str, keys: Mapping[str, str], stdin: bytes = b"") -> Iterator[dict[str, Any]]:
+    def events(self, verb: str, keys: Mapping[str, str], stdin: bytes = b"") -> Generator[dict[str, Any]]:
         """Run `verb` and yield its events as they come; leaving the iterator early ends the runner.
 
         Raises RunnerError for its `error` event, DeviceError if it dies without one or the device goes away. A long
@@ -41,18 +42,14 @@ class Runner:
             yield from self._detached(verb, argv, stdin, keys)
             return
         source = self.device.root / "tmp" / f"{uuid.uuid4().hex}.stdin" if stdin else None
-        try:
-            if source:
-                self.device.write(stdin, source)
-            with self.device.stream(argv, stdin=source) as running:
-                for line in running:
-                    yield parse_event(line)
-                if running.exit_code != 0:
-                    raise DeviceError(explain_death(verb, running.exit_code, running.stderr))
-        finally:
-            if source:
-                with suppress(DeviceError):
-                    self.device.shell(["rm", "-f", str(source)])
+        if source:
+            self.device.write(stdin, source)
+            argv = ["sh", "-c", _REMOVE_AND_RUN, str(source), *argv]
+        with self.device.stream(argv, stdin=source) as running:
+            for line in running:
+                yield parse_event(line)
+            if running.exit_code != 0:
+                raise DeviceError(explain_death(verb, running.exit_code, running.stderr))
 
     def _detached(self, verb: str, argv: list[str], stdin: bytes, keys: Mapping[str, str]) -> Iterator[dict[str, Any]]:
         started = f"{datetime.now().astimezone():%Y-%m-%d %H:%M:%S}"

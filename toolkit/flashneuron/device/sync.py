@@ -9,35 +9,48 @@ The store, below the device's root:
     tmp/                      what is on its way
     verified, lock            what was hashed (objects.py); held by who changes any of this (store_lock.py)
 
-A file is pushed to tmp/, hashed there by the runner on the device, and renamed. So whatever has its final name is
-whole, an interrupted push leaves no package, and the next push sends only what is not there yet.
+A file is pushed to tmp/, hashed there by the runner on the device while it arrives, and renamed. So whatever has its
+final name is whole, an interrupted push leaves no package, and the next push sends only what is not there yet.
 """
 
 from __future__ import annotations
 
 import hashlib
-import threading
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
-from contextlib import suppress
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from flashneuron.device.objects import add_verified, read_objects
-from flashneuron.device.parse import parse_df
+from flashneuron.device.objects import (
+    STORAGE,
+    VERIFIED_PART,
+    Objects,
+    parse_objects,
+    read_objects,
+    reading,
+    write_verified,
+)
+from flashneuron.device.parse import Storage
 from flashneuron.device.protocol import Device
 from flashneuron.device.runner import RUNNER, Runner
 from flashneuron.device.runtime import find_runtime
 from flashneuron.device.shell_result import check
 from flashneuron.device.store_lock import locked
+from flashneuron.device.transfer import ARRIVING, TAKE_UP, Transfer, damaged, sha256
 from flashneuron.errors import DeviceError
 from flashneuron.package.manifest import MANIFEST, Package
 from flashneuron.package.schema import FileEntry
-from flashneuron.progress import Advance, Progress
+from flashneuron.progress import Progress
 from flashneuron.units import format_bytes
 
 _SPARE_BYTES = 32 * 1024 * 1024  # left free on the device: file system tables, logs, stdin files
-_SLOW_S = 600.0
+
+# For read_objects and the like: $0 is the root, $1 a manifest's final place.
+_MAKE_FOLDERS = 'mkdir -p "$0/objects" "$0/packages" "$0/runtime" "$0/tmp" || exit 1; '
+# What pushes left that were killed. Precondition: the store is locked.
+_CLEAR = 'find "$0/tmp" -maxdepth 1 -name "*.part" -exec rm -rf {} + || exit 1; '
+_FLUSH = f'rm -rf "$0/{ARRIVING}"; sync; '
+# Prints the manifest. $2: its temporary place, $3: its identity.
+_SHOW = f'mv -f "$0/{VERIFIED_PART}" "$0/verified" && mkdir -p "$0/packages/$3" && mv -f "$0/$2" "$0/$1" && cat "$0/$1"'
 
 
 @dataclass(frozen=True)
@@ -67,7 +80,7 @@ def push_folder(
     """A folder below runtime/ with these files, by their contents; sent only if it is not there yet. `runner` hashes
     what arrived; without it, one that is among the files.
     """
-    hashes = {name: _sha256(path) for name, path in files.items()}
+    hashes = {name: sha256(path) for name, path in files.items()}
     identity = hashlib.sha256("".join(f"{name}\0{digest}\n" for name, digest in hashes.items()).encode()).hexdigest()
     name = "-".join(filter(None, (kind, identity[:16])))
     folder = device.root / "runtime" / name
@@ -76,8 +89,8 @@ def push_folder(
 
     total = sum(path.stat().st_size for path in files.values())
     make_folders(device)
-    with locked(device):
-        _require_space(device, total)
+    with locked(device, *reading(device, STORAGE)) as read:
+        _require_space(device, parse_objects(read).storage, total)
         arriving = device.root / "tmp" / f"runtime-{name}.part"
         check(device.shell(["rm", "-rf", str(arriving), str(folder)]), f"clear {arriving}")
         with progress.step(title, total, "B") as advance:
@@ -89,7 +102,7 @@ def push_folder(
         found = hashes_of(runner, [arriving / file for file in files])
         for file, digest in hashes.items():
             if found[arriving / file] != digest:
-                raise _damaged(device, files[file], digest)
+                raise damaged(device, files[file], digest)
         check(device.shell(["mv", str(arriving), str(folder)]), f"rename {arriving}")
     return folder
 
@@ -97,56 +110,33 @@ def push_folder(
 def push_package(device: Device, package_dir: Path, progress: Progress, runner: Runner | None = None) -> PushedPackage:
     """The package of `package_dir` on the device; sends the files that its store does not hold.
 
-    `runner` hashes what arrived, and what was not verified as it lies there; without it the runner is pushed first.
+    `runner` hashes what arrives, and what was not verified as it lies there; without it the runner is pushed first.
     Files of this machine are compared by size alone: what is not as the manifest says fails when it has arrived.
     """
     package = Package.open(package_dir)
     manifest = package.path_of(MANIFEST).read_bytes()
     identity = hashlib.sha256(manifest).hexdigest()
-    folder, store = device.root / "packages" / identity, device.root / "objects"
     wanted = {entry.sha256: entry for entry in package.manifest.files}
     runner = runner or push_runner(device, progress)
-    make_folders(device)
-    sent = list[FileEntry]()
-    known = device.shell(["cat", str(folder / MANIFEST)]).stdout == manifest
-    if not known or read_objects(device).unverified(wanted):
-        with locked(device):
-            _clear_arriving(device)
-            missing = _missing(device, runner, wanted, progress)
-            sent += missing.values()
-            if missing:
-                total = sum(entry.bytes for entry in sent)
-                _require_space(device, total)
-                with progress.step(f"push {package.manifest.name}", total, "B") as advance:
-                    _send(device, runner, package, missing, advance)
-                # On flash before the manifest says so; it also keeps the writing out of what is measured next.
-                check(device.shell(["sync"], timeout_s=_SLOW_S), "flush its storage")
-            add_verified(device, wanted)
-            _require_whole(device, package, wanted)
-            part = device.root / "tmp" / f"{identity}.manifest.part"
-            device.write(manifest, part)
-            if device.shell(["cat", str(part)]).stdout != manifest:
-                raise DeviceError(f"the manifest arrived on {device.name} damaged; push again")
-            check(device.shell(["mkdir", "-p", str(folder)]), f"make {folder}")
-            check(device.shell(["mv", "-f", str(part), str(folder / MANIFEST)]), f"rename {part}")
-            if device.shell(["cat", str(folder / MANIFEST)]).stdout != manifest:
-                raise DeviceError(f"the manifest of {package.manifest.name} is not on {device.name}; push again")
-    sent_bytes, total_bytes = sum(entry.bytes for entry in sent), sum(entry.bytes for entry in wanted.values())
-    return PushedPackage(folder, store, identity, len(sent), sent_bytes, len(wanted), total_bytes)
-
-
-def _require_whole(device: Device, package: Package, wanted: Iterable[str]) -> None:
-    """What a device says that it did is asked for once more: a link may damage its answers too."""
-    if read_objects(device).unverified(wanted):
-        raise DeviceError(f"{package.manifest.name} is not whole on {device.name} after the push; push again")
+    final = f"packages/{identity}/{MANIFEST}"
+    seen = read_objects(device, _MAKE_FOLDERS, final)
+    missing = dict[str, FileEntry]()
+    if seen.manifest != manifest or seen.unverified(wanted):
+        with locked(device, *reading(device, _CLEAR + STORAGE)) as read:
+            seen = parse_objects(read)
+            missing = _missing(device, runner, seen, wanted, progress)
+            arrived = _send(device, runner, package, missing, seen, progress)
+            _finish(device, package, wanted, manifest, identity, arrived)
+    sent_bytes, total_bytes = (sum(entry.bytes for entry in each.values()) for each in (missing, wanted))
+    folder, store = device.root / "packages" / identity, device.root / "objects"
+    return PushedPackage(folder, store, identity, len(missing), sent_bytes, len(wanted), total_bytes)
 
 
 def _missing(
-    device: Device, runner: Runner, wanted: Mapping[str, FileEntry], progress: Progress
+    device: Device, runner: Runner, objects: Objects, wanted: Mapping[str, FileEntry], progress: Progress
 ) -> dict[str, FileEntry]:
     """What has to be sent: what is not there, or turns out to be damaged."""
-    objects, missing = read_objects(device), dict[str, FileEntry]()
-    sizes, doubtful = objects.sizes, list[str]()
+    sizes, doubtful, missing = objects.sizes, list[str](), dict[str, FileEntry]()
     for digest in objects.unverified(wanted):
         if sizes.get(digest) == wanted[digest].bytes:
             doubtful.append(digest)
@@ -162,82 +152,58 @@ def _missing(
     return missing
 
 
-def _send(device: Device, runner: Runner, package: Package, missing: Mapping[str, FileEntry], advance: Advance) -> None:
-    """Several at a time; what has arrived is hashed and renamed while others travel. The first failure ends them all;
-    what has no final name then is removed, as far as the device can be reached.
-    """
-    stop, counting = threading.Event(), threading.Lock()
-    arriving = device.root / "tmp" / "package.part"
-
-    def counted(done: float) -> None:
-        if stop.is_set():
-            raise _StoppedError
-        with counting:
-            advance(done)
-
-    def send(digest: str) -> str:
-        if stop.is_set():
-            raise _StoppedError
-        device.push(package.path_of(missing[digest].path), arriving / digest, counted)
-        return digest
-
-    largest_first = sorted(missing, key=lambda digest: -missing[digest].bytes)  # none travels alone at the end
-    try:
-        with ThreadPoolExecutor(device.parallel_streams) as pool:
-            travelling = {pool.submit(send, digest) for digest in largest_first}
-            try:
-                while travelling:
-                    arrived, travelling = wait(travelling, return_when=FIRST_COMPLETED)
-                    _take_up(device, runner, package, missing, [arriving / each.result() for each in arrived])
-            except BaseException:
-                stop.set()
-                raise
-    finally:
-        with suppress(DeviceError):
-            device.shell(["rm", "-rf", str(arriving)])
-
-
-def _take_up(
+def _send(
     device: Device,
     runner: Runner,
     package: Package,
     missing: Mapping[str, FileEntry],
-    arrived: Sequence[PurePosixPath],
+    seen: Objects,
+    progress: Progress,
+) -> list[str]:
+    """Returns what awaits its final name (transfer.py)."""
+    if not missing:
+        return []
+    total = sum(entry.bytes for entry in missing.values())
+    _require_space(device, seen.storage, total)
+    files = {digest: (package.path_of(entry.path), entry.bytes) for digest, entry in missing.items()}
+    with progress.step(f"push {package.manifest.name}", total, "B") as advance:
+        return Transfer(device, runner, files, advance).run()
+
+
+def _finish(
+    device: Device,
+    package: Package,
+    wanted: Mapping[str, FileEntry],
+    manifest: bytes,
+    identity: str,
+    arrived: Sequence[str],
 ) -> None:
-    """Gives files their final names, which are those they have, if their contents are what they are called after."""
-    found = hashes_of(runner, arrived)
-    for path in arrived:
-        if found[path] != path.name:
-            raise _damaged(device, package.path_of(missing[path.name].path), path.name)
-    check(device.shell(["mv", "-f", *map(str, arrived), str(device.root / "objects")]), "rename what arrived")
-
-
-class _StoppedError(Exception):
-    """Another file has failed."""
-
-
-def _damaged(device: Device, local: Path, sha256: str) -> DeviceError:
-    if _sha256(local) != sha256:
-        return DeviceError(f"{local} is not what its manifest says: it was changed or damaged; export or copy it again")
-    return DeviceError(f"{local.name} arrived on {device.name} damaged; push again")
-
-
-def _clear_arriving(device: Device) -> None:
-    """What pushes left that were killed. Precondition: the store is locked."""
-    command = ["find", str(device.root / "tmp"), "-maxdepth", "1", "-name", "*.part", "-exec", "rm", "-rf", "{}", "+"]
-    check(device.shell(command), "clear its tmp folder")
+    """The record of what was hashed, and the manifest, once all that it names is on flash. What a device says that it
+    did is asked for once more: a link may damage its answers too.
+    """
+    part, final = f"tmp/{identity}.manifest.part", f"packages/{identity}/{MANIFEST}"
+    device.write(manifest, device.root / part)
+    # The flush also keeps the writing out of what is measured next.
+    now = read_objects(device, (TAKE_UP if arrived else "") + _FLUSH, part, *arrived)
+    if now.manifest != manifest:
+        raise DeviceError(f"the manifest arrived on {device.name} damaged; push again")
+    not_whole = DeviceError(f"{package.manifest.name} is not whole on {device.name} after the push; push again")
+    if any(now.sizes.get(digest) != entry.bytes for digest, entry in wanted.items()):
+        raise not_whole
+    write_verified(device, now, wanted)
+    shown = device.shell(["sh", "-c", _SHOW, str(device.root), final, part, identity])
+    if check(shown, "show the package").stdout != manifest:
+        raise not_whole
 
 
 def make_folders(device: Device) -> None:
-    folders = [str(device.root / name) for name in ("objects", "packages", "runtime", "tmp")]
-    check(device.shell(["mkdir", "-p", *folders]), f"make its folder {device.root}")
+    check(device.shell(["sh", "-c", _MAKE_FOLDERS, str(device.root)]), f"make its folder {device.root}")
 
 
-def _require_space(device: Device, wanted_bytes: int) -> None:
-    free = parse_df(check(device.shell(["df", "-k", str(device.root)]), "ask for its free storage").text)
-    if free and free.free_bytes < wanted_bytes + _SPARE_BYTES:
+def _require_space(device: Device, storage: Storage | None, wanted_bytes: int) -> None:
+    if storage and storage.free_bytes < wanted_bytes + _SPARE_BYTES:
         raise DeviceError(
-            f"{device.name} has {format_bytes(free.free_bytes)} of storage free, {format_bytes(wanted_bytes)} and "
+            f"{device.name} has {format_bytes(storage.free_bytes)} of storage free, {format_bytes(wanted_bytes)} and "
             f"{format_bytes(_SPARE_BYTES)} to spare are needed; free some there and push again"
         )
 
@@ -249,8 +215,3 @@ def hashes_of(runner: Runner, paths: Sequence[PurePosixPath]) -> dict[PurePosixP
     if missing := [path.name for path in paths if str(path) not in found]:
         raise DeviceError(f"the runner on {runner.device.name} did not say the hash of {missing[0]}")
     return {path: found[str(path)] for path in paths}
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
