@@ -62,7 +62,7 @@ def test_clusters_are_what_an_order_pass_can_find() -> None:
 
 def test_drawn_selections_are_like_those_of_the_model() -> None:
     shape = opt("medium", 3, 512, 8, vocabulary=1000, context=64)
-    for layer, selected in enumerate(drawn_selections(shape, 0)):
+    for layer, (selected, _) in enumerate(drawn_selections(shape, 0, 0.95)):
         share = layer_neurons(shape, 0, layer).share.numpy()
         assert selected.mean() == pytest.approx(0.1, rel=0.05)
         assert np.corrcoef(selected.mean(axis=0), share)[0, 1] > 0.99

@@ -33,15 +33,16 @@ uint64_t ReadBatch::worst_bytes(uint64_t length, uint32_t block_bytes) {
   return round_up(length, block_bytes) + block_bytes;
 }
 
-ReadPlanRules ReadBatch::rules() const {
-  ReadPlanRules rules;
-  rules.block_bytes = queue_->reader().block_bytes();
+ReadPlanRules ReadBatch::rules(const ReadTuning& tuning, uint32_t block_bytes, uint64_t staging_bytes) {
   // A quarter of the staging at most, so that several reads are in flight and a read that does not fit wastes little.
-  const uint64_t most =
-      round_down(std::min<uint64_t>(queue_->tuning().max_read_bytes, staging_.size() / 4), rules.block_bytes);
-  rules.max_read_bytes = static_cast<uint32_t>(std::max<uint64_t>(rules.block_bytes, most));
-  rules.max_gap_bytes = queue_->tuning().max_gap_bytes;
-  return rules;
+  const uint64_t most = round_down(std::min<uint64_t>(tuning.max_read_bytes, staging_bytes / 4), block_bytes);
+  return {.block_bytes = block_bytes,
+          .max_gap_bytes = tuning.max_gap_bytes,
+          .max_read_bytes = static_cast<uint32_t>(std::max<uint64_t>(block_bytes, most))};
+}
+
+ReadPlanRules ReadBatch::rules() const {
+  return rules(queue_->tuning(), queue_->reader().block_bytes(), staging_.size());
 }
 
 uint64_t ReadBatch::plan(std::span<const Extent> wanted, Counters& counters) {
@@ -108,11 +109,11 @@ size_t ReadBatch::fitting(std::span<const Extent> wanted) const {
 }
 
 Result<Staging> Staging::create(ReadQueue& queue, uint64_t bytes) {
-  const uint64_t share = round_down(bytes / 4, AlignedBuffer::kAlignment);
-  FN_ASSIGN_OR_RETURN(ReadBatch demand0, ReadBatch::create(queue, share));
-  FN_ASSIGN_OR_RETURN(ReadBatch demand1, ReadBatch::create(queue, share));
-  FN_ASSIGN_OR_RETURN(ReadBatch early0, ReadBatch::create(queue, share));
-  FN_ASSIGN_OR_RETURN(ReadBatch early1, ReadBatch::create(queue, share));
+  const uint64_t each = share(bytes);
+  FN_ASSIGN_OR_RETURN(ReadBatch demand0, ReadBatch::create(queue, each));
+  FN_ASSIGN_OR_RETURN(ReadBatch demand1, ReadBatch::create(queue, each));
+  FN_ASSIGN_OR_RETURN(ReadBatch early0, ReadBatch::create(queue, each));
+  FN_ASSIGN_OR_RETURN(ReadBatch early1, ReadBatch::create(queue, each));
   return Staging{{std::move(demand0), std::move(demand1)}, {std::move(early0), std::move(early1)}};
 }
 

@@ -7,6 +7,7 @@
 #include <utility>
 #include <vector>
 
+#include "core/align.h"
 #include "core/aligned_buffer.h"
 #include "flash/flash_reader.h"
 #include "flash/read_plan.h"
@@ -80,6 +81,8 @@ class ReadBatch {
   size_t fitting(std::span<const Extent> wanted) const;
   uint64_t staging_bytes() const { return staging_.size(); }
   ReadQueue& queue() { return *queue_; }
+  // What a batch with such a staging area plans by.
+  static ReadPlanRules rules(const ReadTuning& tuning, uint32_t block_bytes, uint64_t staging_bytes);
   // Staging that one extent of `length` bytes can take, rounded out to blocks.
   static uint64_t worst_bytes(uint64_t length, uint32_t block_bytes);
 
@@ -103,6 +106,8 @@ class ReadBatch {
 // while the other is computed from), early reads for the layer at hand and for the next one.
 struct Staging {
   static Result<Staging> create(ReadQueue& queue, uint64_t bytes);
+  // Of each area.
+  static uint64_t share(uint64_t bytes) { return round_down(bytes / 4, AlignedBuffer::kAlignment); }
 
   ReadBatch demand[2];
   ReadBatch early[2];

@@ -12,8 +12,9 @@
 namespace flashneuron {
 namespace {
 
-constexpr std::array kRoles = {"attention",     "head",      "ffn",       "ffn_bias",  "ffn_scales", "ffn_places",
-                               "ffn_frequency", "predictor", "embedding", "tokenizer", "golden",     "statistics"};
+constexpr std::array kRoles = {"attention",  "head",          "ffn",       "ffn_bias",  "ffn_scales",
+                               "ffn_places", "ffn_frequency", "predictor", "embedding", "tokenizer",
+                               "golden",     "statistics",    "trace"};
 
 // Names in the order of DType's values.
 constexpr std::array<std::string_view, 5> kDTypes = {"fp32", "fp16", "bf16", "int8", "int4"};

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <bit>
 #include <charconv>
 #include <limits>
 #include <optional>
@@ -29,11 +30,14 @@ std::vector<Verb> verbs() {
   generate.push_back("etdump");
   std::vector<std::string> score = kSettings;
   score.insert(score.end(), {"uncounted", "steps"});
+  std::vector<std::string> replay = kSettings;
+  replay.insert(replay.end(), {"trace", "block", "uncounted", "record_bytes", "rows"});
   return {{"version", {}, {}},
           {"hash", {"path"}, {"version"}},
           {"hash-arriving", {}, {"version"}},
           {"probe", {"folder", "size", "point_ms"}, {"version", "folder"}},
           {"budget", kSettings, {"version", "package"}},
+          {"replay", replay, {"version"}},
           {"generate", generate, {"version", "package"}},
           {"score", score, {"version", "package"}}};
 }
@@ -119,12 +123,12 @@ std::string name_of(const Names<Enum>& names, Enum value) {
 }  // namespace
 
 Result<Arguments> parse_arguments(std::span<const char* const> words) {
-  if (words.empty()) return usage("no verb; give version, hash, probe, budget, generate or score");
+  if (words.empty()) return usage("no verb; give version, hash, probe, budget, replay, generate or score");
   const std::vector<Verb> known = verbs();
   const std::string name = words.front();
   const auto verb = std::find_if(known.begin(), known.end(), [&](const Verb& each) { return each.name == name; });
   if (verb == known.end())
-    return usage("unknown verb '" + name + "'; give version, hash, probe, budget, generate or score");
+    return usage("unknown verb '" + name + "'; give version, hash, probe, budget, replay, generate or score");
   Arguments arguments{name, {}};
   for (const std::string word : words.subspan(1)) {
     const size_t equals = word.find('=');
@@ -216,6 +220,25 @@ Result<ProbeOptions> parse_probe(const Keys& keys) {
   FN_RETURN_IF_ERROR(read_number<uint64_t>(keys, "size", kLeast, kMost, "bytes, 2^24 to 2^36", options.size_bytes));
   FN_RETURN_IF_ERROR(read_number<int64_t>(keys, "point_ms", 1, 60000, "milliseconds, 1 to 60000", options.point_ms));
   return options;
+}
+
+Result<ReplayKeys> parse_replay(const Keys& keys) {
+  ReplayKeys replay;
+  constexpr uint32_t kMost = std::numeric_limits<uint32_t>::max();
+  if (const auto found = keys.find("trace"); found != keys.end()) replay.trace = found->second;
+  FN_RETURN_IF_ERROR(read_number<uint32_t>(keys, "block", 512, 1u << 20, "bytes, a power of two from 512 to 1048576",
+                                           replay.block_bytes));
+  if (!std::has_single_bit(replay.block_bytes)) {
+    return refuse("block", std::to_string(replay.block_bytes), "bytes, a power of two from 512 to 1048576");
+  }
+  FN_RETURN_IF_ERROR(read_number<uint32_t>(keys, "uncounted", 0, kMost, "a number of tokens", replay.uncounted));
+  FN_RETURN_IF_ERROR(
+      read_number<uint32_t>(keys, "record_bytes", 1, 1u << 28, "bytes, 1 to 268435456", replay.record_bytes));
+  FN_RETURN_IF_ERROR(read_number<uint64_t>(keys, "rows", 0, uint64_t{1} << 40, "a number of rows", replay.rows));
+  if (!keys.contains("package") && !(replay.trace && replay.record_bytes && replay.rows)) {
+    return usage("replay needs package, or trace, record_bytes and rows");
+  }
+  return replay;
 }
 
 Keys settings_of(const Options& options) {

@@ -83,6 +83,34 @@ Json ready_event(const Engine& engine, const Keys& sampling, int64_t load_us) {
   return json;
 }
 
+Json replay_event(const Replay& replay, uint32_t block_bytes) {
+  Json settings = Json::object();
+  for (const auto& [key, value] : settings_of(replay.settings)) settings[key] = value;
+  Json layers = Json::array();
+  for (size_t layer = 0; layer < replay.layers.size(); ++layer) {
+    const Counters& counters = replay.layers[layer].all;
+    const Counters& early = replay.layers[layer].early;
+    layers.push_back({{"cache_rows", replay.capacity_rows[layer]},
+                      {"selected", counters.selected},
+                      {"hits", counters.hits},
+                      {"misses", counters.misses},
+                      {"early", counters.early},
+                      {"early_used", counters.early_used},
+                      {"early_requests", early.requests},
+                      {"early_bytes_read", early.bytes_read},
+                      {"requests", counters.requests},
+                      {"bytes_wanted", counters.bytes_wanted},
+                      {"bytes_read", counters.bytes_read}});
+  }
+  Json json = {{"event", "replay"},
+               {"settings", settings},
+               {"block_bytes", block_bytes},
+               {"tokens", replay.tokens},
+               {"layers", layers}};
+  if (replay.budget) json["budget"] = budget_json(*replay.budget);
+  return json;
+}
+
 Json prefill_event(int64_t tokens, const Counters& counters) {
   Json json = {{"event", "prefill"}, {"tokens", tokens}};
   put_counters(json, counters);

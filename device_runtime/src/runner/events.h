@@ -4,6 +4,7 @@
 #include <nlohmann/json.hpp>
 #include <string>
 
+#include "engine/replay.h"
 #include "flashneuron/engine.h"
 #include "flashneuron/session.h"
 #include "flashneuron/stats.h"
@@ -17,6 +18,7 @@ using Json = nlohmann::ordered_json;
 Json version_event();
 Json hash_event(const std::string& path, uint64_t bytes, const std::string& sha256);
 Json waiting_event();
+Json replay_event(const Replay& replay, uint32_t block_bytes);
 Json budget_json(const Budget& budget);
 Json ready_event(const Engine& engine, const Keys& sampling, int64_t load_us);
 Json prefill_event(int64_t tokens, const Counters& counters);

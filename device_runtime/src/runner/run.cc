@@ -124,6 +124,30 @@ Status budget(const Keys& keys, const Emit& emit) {
   return {};
 }
 
+Result<Replay> replay_trace(const Options& options, const ReplayKeys& keys) {
+  FN_ASSIGN_OR_RETURN(const TraceFile trace, TraceFile::open(*keys.trace, *keys.trace));
+  FN_ASSIGN_OR_RETURN(const ReplayModel model, model_of_trace(trace, *keys.record_bytes, *keys.rows, options));
+  const ReadTuning tuning{options.read_gap_bytes, options.max_read_bytes};
+  const uint32_t uncounted = keys.uncounted.value_or(trace.tokens() / 2);
+  FN_ASSIGN_OR_RETURN(std::vector<LayerReplay> layers, replay(model, trace, tuning, keys.block_bytes, uncounted));
+  return Replay{options, std::nullopt, trace.tokens() - uncounted, std::move(layers), model.capacity_rows};
+}
+
+Status replay_verb(const Keys& keys, const Emit& emit, Json& refusal) {
+  FN_ASSIGN_OR_RETURN(const Options options, parse_options(keys));
+  FN_ASSIGN_OR_RETURN(const ReplayKeys how, parse_replay(keys));
+  const Result<Replay> done = options.package.empty()
+                                  ? replay_trace(options, how)
+                                  : replay_package(options, how.trace, how.block_bytes, how.uncounted);
+  if (done.status().code() == StatusCode::kBudgetTooSmall) {
+    FN_ASSIGN_OR_RETURN(const Budget needed, Engine::budget(options));
+    refusal = budget_json(needed);
+  }
+  FN_RETURN_IF_ERROR(done.status());
+  emit(replay_event(done.value(), how.block_bytes));
+  return {};
+}
+
 // Keys of the sampling settings that were given, for the `ready` event.
 Keys sampling_of(const Keys& keys) {
   Keys sampling;
@@ -205,6 +229,7 @@ Status dispatch(const Arguments& arguments, std::istream& in, const Emit& emit, 
   if (arguments.verb == "hash-arriving") return hash_arriving(in, emit);
   if (arguments.verb == "probe") return probe(arguments.keys, emit);
   if (arguments.verb == "budget") return budget(arguments.keys, emit);
+  if (arguments.verb == "replay") return replay_verb(arguments.keys, emit, detail);
   if (arguments.verb == "generate") return generate(arguments.keys, in, emit, detail);
   if (arguments.verb == "score") return score(arguments.keys, in, emit, detail);
   emit(version_event());

@@ -19,6 +19,7 @@ COMMANDS = {
     "inspect": "inspect",
     "emulator": "emulator",
     "probe": "probe",
+    "plan": "plan",
     "push": "push",
     "packages": "packages",
     "run": "run",
@@ -47,7 +48,7 @@ class _LazyGroup(click.Group):
 def cli() -> None:
     """Run language models bigger than a phone's DRAM from its flash.
 
-    Each command reads files and writes new ones: export, push, run, profile, report.
+    Each command reads files and writes new ones: export, probe, plan, push, run, profile, report.
     """
 
 

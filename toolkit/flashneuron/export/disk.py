@@ -16,7 +16,7 @@ from flashneuron.package.layout import bias_bytes, element_bytes, float_dtype, p
 from flashneuron.package.predictor_file import predictor_bytes
 from flashneuron.units import format_bytes
 
-_OTHER_BYTES = 16 << 20  # tokenizer, golden, statistics, manifest, file system
+_OTHER_BYTES = 48 << 20  # tokenizer, golden, statistics, trace, manifest, file system
 
 
 def estimate_bytes(spec: ModelSpec, recipe: ExportRecipe) -> int:

@@ -25,7 +25,7 @@ from flashneuron.export.npu_attention import export_npu_attention, npu_recipe
 from flashneuron.export.onnx import check_onnx, export_onnx, onnx_folder
 from flashneuron.export.recipe import ExportRecipe, PartialPackage, refuse_existing
 from flashneuron.export.source import Model, Source, open_source
-from flashneuron.export.usage import Usage, write_usage
+from flashneuron.export.usage import TRACE, Usage, write_usage
 from flashneuron.package.atomic import atomic_write
 from flashneuron.package.layout import float_dtype
 from flashneuron.package.manifest import MANIFEST, Package, file_entry, write_manifest
@@ -124,7 +124,7 @@ def make_usage(job: Job, recipe: ExportRecipe, progress: Progress) -> Usage:
     if selections is None:
         return Usage()
     ordered = recipe.layouts if "coactivation" in recipe.orders else ()
-    return write_usage(selections, job.model.spec.layers, ordered, folder, progress)
+    return write_usage(selections, job.model.spec, ordered, folder, progress)
 
 
 def write_tokenizer(job: Job) -> None:
@@ -163,6 +163,7 @@ def finish(
     roles += [(name, "ffn") for name in _shards(ffn)]
     roles += [(row.file, "predictor") for row in rows]
     roles += [(TOKENIZER, "tokenizer"), (GOLDEN, "golden"), (STATISTICS, "statistics")]
+    roles += [(TRACE, "trace")] if ffn.frequency else []
     folder = job.partial.folder
     manifest = Manifest(
         name=job.model.name,

@@ -11,8 +11,7 @@ from typing import Any, Protocol
 from flashneuron.errors import InputError
 from flashneuron.export.recipe import ExportRecipe
 from flashneuron.export.texts import CalibrationText, Ids, read_texts, token_sequences
-from flashneuron.export.usage import Array as Selections
-from flashneuron.export.usage import predicted_selections
+from flashneuron.export.usage import Selections, predicted_selections
 from flashneuron.model.folder import ModelFolder, open_model
 from flashneuron.model.spec import ModelSpec, Weights
 from flashneuron.package.layout import predictor_dtype
@@ -54,8 +53,8 @@ class Source(Protocol):
         ...
 
     def selections(self, folder: Path) -> Iterator[Selections] | None:
-        """What the predictors in `folder` select on calibration text, bool [tokens, F] of each layer in turn, tokens in
-        the order of the text; None: unknown.
+        """What the predictors in `folder` select on calibration text, layer by layer, tokens in the order of the text;
+        None: unknown.
         """
         ...
 

@@ -1,4 +1,4 @@
-"""Which neurons calibration tokens use: frequencies for the hot set, and the order on flash (FORMAT.md)."""
+"""Which neurons calibration tokens use: frequencies for the hot set, the order on flash, a trace (FORMAT.md)."""
 
 from __future__ import annotations
 
@@ -18,15 +18,27 @@ from flashneuron.package.atomic import atomic_write
 from flashneuron.package.neuron_lists import write_frequency, write_places
 from flashneuron.package.predictor_file import read_predictor
 from flashneuron.package.schema import Layout
+from flashneuron.package.trace_file import writing_trace
 from flashneuron.predictor.lowrank import LowRank
 from flashneuron.progress import Progress
 
 MAX_TOKENS = 8192
 MAX_CELLS = 2**27  # (token, neuron) pairs of a layer
 MEASURED_SHARE = 0.25  # of the tokens: an order is measured on text that it was not made from
+TRACE = "trace.bin"
 _RECORD = "usage.json"  # beside the lists until the package is whole: they are complete, and what was measured
 
 Array = np.ndarray[Any, Any]
+
+
+@dataclass(frozen=True)
+class Selections:
+    """bool [tokens, F] each: what a layer's predictor selects, and what it selects of the previous layer's FFN input,
+    by which the runtime reads early; all False in layer 0.
+    """
+
+    selected: Array
+    expected: Array
 
 
 @dataclass(frozen=True)
@@ -44,34 +56,44 @@ def places_file(layout: Layout, layer: int) -> str:
 
 def predicted_selections(
     spec: ModelSpec, weights: Weights, sequences: list[Ids], predictors: Path, work_dir: Path
-) -> Iterator[Array]:
-    """bool [tokens, F] of each layer in turn: what its predictor in the folder `predictors` selects with all
-    predictors in force, for tokens from everywhere in `sequences`.
+) -> Iterator[Selections]:
+    """Of each layer in turn, by its predictor in the folder `predictors`, with all predictors in force, for tokens from
+    everywhere in `sequences`.
     """
     stored = [LowRank.from_file(read_predictor(predictors / f"layer_{i:03}.pred")) for i in range(spec.layers)]
     tokens = min(MAX_TOKENS, MAX_CELLS // spec.ffn_size)
     longest = max(len(ids) for ids in sequences)
     chosen = np.linspace(0, len(sequences) - 1, min(len(sequences), max(1, tokens // longest))).round().astype(int)
     capture = Capture(spec, weights, [sequences[i] for i in np.unique(chosen)], work_dir)
+    expected: Array | None = None
     for layer in capture.layers(lambda index, x: stored[index].to(x.device).selects(x)):
-        predictor, device = stored[layer.index].to(layer.ffn.up.device), layer.ffn.up.device
-        rows = [predictor.selects(x).cpu().numpy() for x in chunks(layer.ffn_input, spec.ffn_size, device)]
-        yield np.concatenate(rows)
+        device, following = layer.ffn.up.device, stored[min(layer.index + 1, spec.layers - 1)]
+        both = [
+            np.concatenate([predictor.selects(x).cpu().numpy() for x in chunks(layer.ffn_input, spec.ffn_size, device)])
+            for predictor in (stored[layer.index].to(device), following.to(device))
+        ]
+        yield Selections(both[0], np.zeros_like(both[0]) if expected is None else expected)
+        expected = both[1]
 
 
 def write_usage(
-    selections: Iterator[Array], layers: int, ordered: Sequence[Layout], folder: Path, progress: Progress
+    selections: Iterator[Selections], spec: ModelSpec, ordered: Sequence[Layout], folder: Path, progress: Progress
 ) -> Usage:
-    """Writes what `selections`, one a layer, tell: frequencies, and places for each layout that is to be `ordered`.
-    Kept if an earlier call has finished.
+    """Writes what `selections`, one a layer, tell: frequencies, a trace of the last tokens, and places for each layout
+    that is to be `ordered`. Kept if an earlier call has finished.
     """
     record = folder / "ffn" / _RECORD
-    frequency = tuple(f"ffn/layer_{layer:03}.frequency" for layer in range(layers))
+    frequency = tuple(f"ffn/layer_{layer:03}.frequency" for layer in range(spec.layers))
     if record.exists():
         return Usage(frequency, tuple(json.loads(record.read_bytes())))
     measured = []
-    with progress.step("neuron usage", layers, "layers") as advance:
-        for layer, selected in enumerate(selections):
+    with (
+        progress.step("neuron usage", spec.layers, "layers") as advance,
+        writing_trace(folder / TRACE, spec.layers, spec.ffn_size) as trace,
+    ):
+        for layer, found in enumerate(selections):
+            selected = found.selected
+            trace.add(selected, found.expected)
             write_frequency(folder / frequency[layer], selected.mean(axis=0))
             if ordered:
                 places, lengths = order_and_measure(selected)

@@ -20,7 +20,7 @@ Layout = Literal["bundled", "split"]
 Order = Literal["none", "coactivation"]
 Role = Literal[
     "attention", "head", "ffn", "ffn_bias", "ffn_scales", "ffn_places", "ffn_frequency", "predictor", "embedding",
-    "tokenizer", "golden", "statistics",
+    "tokenizer", "golden", "statistics", "trace",
 ]  # fmt: skip
 Size = Annotated[int, Field(ge=1, lt=1 << 24)]
 

@@ -46,6 +46,10 @@ class CurvePoint(BaseModel):
         """Wall time by which each read lengthens the whole, `threads` at a time."""
         return self.wall_us / self.reads
 
+    @property
+    def cpu_us_per_read(self) -> float:
+        return self.cpu_us / self.reads
+
 
 class FlashCurve(BaseModel):
     model_config = ConfigDict(extra="ignore", frozen=True)

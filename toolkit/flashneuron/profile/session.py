@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, Protocol, TypeVar
 
@@ -19,9 +19,10 @@ from flashneuron.device.protocol import Device
 from flashneuron.device.sync import push_package, push_runner
 from flashneuron.errors import FlashneuronError
 from flashneuron.package.manifest import MANIFEST, Package
-from flashneuron.profile.flash_curve import FlashCurve, find_curve, tune
+from flashneuron.profile.flash_curve import FlashCurve, find_curve
 from flashneuron.profile.run_file import Budget, PackageRef, Prefill, Ready, Result, TokenCounters
 from flashneuron.profile.settings import RunSettings
+from flashneuron.profile.tuning import tuned
 from flashneuron.progress import Progress
 
 _R = TypeVar("_R", bound=BaseModel)
@@ -99,14 +100,7 @@ class Session:
 
     def tuned(self, settings: RunSettings) -> RunSettings:
         """With what the flash curve says of reads, where the settings leave that open."""
-        if self.curve is None or not self.curve.of_flash:
-            return settings
-        manifest = self.package.manifest
-        variants = manifest.ffn.variants
-        variant = next((v for v in variants if v.layout == settings.layout), variants[0])
-        part = next(iter(variant.layers[0].parts(variant.layout)))
-        found = asdict(tune(self.curve.points, manifest.geometry(variant, part).record_bytes))
-        return replace(settings, **{name: value for name, value in found.items() if getattr(settings, name) is None})
+        return tuned(settings, self.curve, self.package.manifest)
 
     def package_ref(self) -> PackageRef:
         manifest = self.package.manifest

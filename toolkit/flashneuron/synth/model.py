@@ -12,6 +12,7 @@ from typing import Any
 
 from flashneuron.errors import InputError
 from flashneuron.export.texts import Ids
+from flashneuron.export.usage import Selections
 from flashneuron.model.families import opt
 from flashneuron.model.spec import ModelSpec
 from flashneuron.package.atomic import atomic_write
@@ -22,7 +23,7 @@ from flashneuron.progress import Progress
 from flashneuron.synth.measure import BENCHMARK_TOKENS, calibration_ids, measure, random_ids
 from flashneuron.synth.neurons import drawn_selections
 from flashneuron.synth.shapes import Shape
-from flashneuron.synth.statistics import PUBLISHED, Selections, Sparsity
+from flashneuron.synth.statistics import PUBLISHED, Sparsity
 from flashneuron.synth.tokenizer import make_tokenizer
 from flashneuron.synth.weights import SyntheticWeights
 
@@ -90,8 +91,15 @@ class SyntheticSource:
         )
 
     def selections(self, folder: Path) -> Iterator[Selections] | None:
-        """What frequencies and an order are made of; None without predictors. Drawn, for their number's sake."""
-        return drawn_selections(self.model.shape, self.model.seed) if self._with_predictors else None
+        """What frequencies, an order and the trace are made of; None without predictors. Drawn, for their number's
+        sake, with the similarity of neighbouring layers that was measured.
+        """
+        if not self._with_predictors:
+            return None
+        similarity = self._reached.similarity if self._reached else None
+        similarity = PUBLISHED.similarity if similarity is None else similarity
+        assert similarity is not None
+        return (Selections(*both) for both in drawn_selections(self.model.shape, self.model.seed, similarity))
 
     def statistics(self) -> dict[str, Any]:
         assert self._reached is not None  # predictors() comes before

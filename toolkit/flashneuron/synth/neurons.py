@@ -102,15 +102,25 @@ def layer_neurons(shape: Shape, seed: int, layer: int) -> LayerNeurons:
     return LayerNeurons(seed, name, share, a, b, norm)
 
 
-def drawn_selections(shape: Shape, seed: int, tokens: int = TRACE_TOKENS) -> Iterator[Selections]:
-    """bool [tokens, F] of each layer in turn: what its predictor selects of drawn FFN inputs, independent and of
-    variance 1 as those of the model's tokens are. Costs the predictors alone, so there can be more of them than a pass
-    over the model has: an order needs to see its neurons selected.
+def drawn_selections(
+    shape: Shape, seed: int, similarity: float, tokens: int = TRACE_TOKENS
+) -> Iterator[tuple[Selections, Selections]]:
+    """bool [tokens, F], twice, of each layer in turn: what its predictor selects of drawn FFN inputs, independent and
+    of variance 1 as those of the model's tokens are; and of the layer before, whose input has a cosine of `similarity`
+    with this one's. Costs the predictors alone, so there can be more tokens than a pass over the model has: an order
+    needs to see its neurons selected.
     """
-    drawn = draws.matrix(seed, "selections", tokens, shape.hidden_size, 1.0).float()
-    x = torch.nn.functional.layer_norm(drawn, (shape.hidden_size,))
+
+    def inputs(name: str) -> Tensor:
+        drawn = draws.matrix(seed, name, tokens, shape.hidden_size, 1.0).float()
+        return torch.nn.functional.layer_norm(drawn, (shape.hidden_size,))
+
+    x = inputs("selections")
+    before = similarity * x + (1 - similarity**2) ** 0.5 * inputs("expectations")
     for layer in range(shape.layers):
-        yield layer_neurons(shape, seed, layer).predictor().selects(x).numpy()
+        predictor = layer_neurons(shape, seed, layer).predictor()
+        selected = predictor.selects(x).numpy()
+        yield selected, predictor.selects(before).numpy() if layer else np.zeros_like(selected)
 
 
 def predictor_rank(shape: Shape, layer: int) -> int:

@@ -1,0 +1,195 @@
+"""What a package will cost on a device, before it is pushed there: each point's reads by a replay of the package's
+activation trace through the runner's own cache code, on this machine; their time by the device's flash curve; computing
+by rates (rates.py, cost_model.py).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from flashneuron.errors import FlashneuronError, InputError, RunnerError
+from flashneuron.package.manifest import Package
+from flashneuron.profile.cost_model import LayerReads, TokenCost, token_cost
+from flashneuron.profile.flash_curve import FlashCurve
+from flashneuron.profile.rates import Basis, DeviceRates, compute_times, settings_key, work_of
+from flashneuron.profile.run_file import Budget
+from flashneuron.profile.session import EventSource
+from flashneuron.profile.settings import RunSettings
+from flashneuron.profile.tuning import tuned
+
+CLOSE = 1.02  # a budget that is so much slower than the fastest, and smaller, is recommended
+_MOST_THREADS = 4  # the runner's, where nothing is asked
+
+
+class ReplayedLayer(BaseModel):
+    """Sums over tokens (PROTOCOL.md, `replay`)."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+    cache_rows: int
+    selected: int
+    hits: int
+    misses: int
+    requests: int
+    bytes_read: int
+    early_requests: int
+    early_bytes_read: int
+
+
+class Replayed(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="ignore")
+    settings: dict[str, Any]
+    block_bytes: int
+    tokens: int
+    layers: list[ReplayedLayer]
+    budget: Budget | None = None
+
+    def mean(self, name: str) -> float:
+        """Per token, of all layers together."""
+        return float(sum(getattr(layer, name) for layer in self.layers)) / self.tokens
+
+    @property
+    def hit_rate(self) -> float:
+        return sum(layer.hits for layer in self.layers) / max(1, sum(layer.selected for layer in self.layers))
+
+    def reads(self) -> list[LayerReads]:
+        return [
+            LayerReads(
+                demand_requests=(layer.requests - layer.early_requests) / self.tokens,
+                demand_bytes=(layer.bytes_read - layer.early_bytes_read) / self.tokens,
+                early_requests=layer.early_requests / self.tokens,
+                early_bytes=layer.early_bytes_read / self.tokens,
+            )
+            for layer in self.layers
+        ]
+
+
+@dataclass(frozen=True)
+class Target:
+    """A device, as far as a plan needs it; it may not be here."""
+
+    name: str
+    curve: FlashCurve
+    rates: DeviceRates
+    cores: int
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """Of one point. `settings` are those in force, as texts."""
+
+    asked: RunSettings
+    settings: Mapping[str, Any]
+    budget: Budget | None
+    replayed: Replayed
+    cost: TokenCost
+    basis: Basis
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """A point whose budget is below what the package needs."""
+
+    asked: RunSettings
+    why: str
+    budget: Budget | None
+
+
+@dataclass(frozen=True)
+class Plan:
+    """`recommended` is one of `predictions`."""
+
+    predictions: Sequence[Prediction]
+    refusals: Sequence[Refusal]
+    recommended: Prediction
+
+
+def make_plan(
+    package: Package, identity: str, runner: EventSource, place: Mapping[str, str], target: Target,
+    points: Sequence[RunSettings],
+) -> Plan:  # fmt: skip
+    """Raises RunnerError, with the table of what needs how much, if no point fits."""
+    predictions, refusals = list[Prediction](), list[Refusal]()
+    last: RunnerError | None = None
+    for point in points:
+        try:
+            predictions.append(predict(package, identity, runner, place, target, point))
+        except RunnerError as error:
+            if error.code != "budget_too_small":
+                raise
+            refusals.append(Refusal(point, str(error), _budget(error.detail)))
+            last = error
+    if not predictions:
+        assert last is not None
+        raise last
+    return Plan(predictions, refusals, recommend(predictions))
+
+
+def recommend(predictions: Sequence[Prediction]) -> Prediction:
+    """The fastest; of those that are as fast, the one with the smallest budget."""
+    best = min(each.cost.wall_us for each in predictions)
+    close = [each for each in predictions if each.cost.wall_us <= CLOSE * best]
+    return min(close, key=lambda each: (_ram(each), each.cost.wall_us))
+
+
+def predict(
+    package: Package, identity: str, runner: EventSource, place: Mapping[str, str], target: Target, point: RunSettings
+) -> Prediction:
+    """`place`: the runner's keys that say where the package lies. `identity`: SHA-256 of its manifest."""
+    threads = point.threads or min(_MOST_THREADS, target.cores)
+    settings = replace(tuned(point, target.curve, package.manifest), threads=threads)
+    keys = {**place, **settings.of_runtime().to_keys(), "block": str(target.curve.block_bytes)}
+    replayed = replay(runner, keys)
+    force = replayed.settings
+    overlap = force.get("overlap") == "on"
+    selected, misses = replayed.mean("selected"), replayed.mean("misses")
+    predicts = force.get("predictor") == "lowrank"
+    work = work_of(package, str(force.get("backend")), predicts, overlap, selected, misses)
+    compute, basis = compute_times(
+        target.rates, identity, settings_key(force), work, threads, target.curve.dram_bytes_per_s
+    )
+    io_threads = int(force["io_threads"])
+    cost = token_cost(replayed.reads(), compute, target.curve.points, io_threads, overlap, target.cores)
+    return Prediction(point, force, replayed.budget, replayed, cost, basis)
+
+
+def budget_of(runner: EventSource, place: Mapping[str, str], settings: RunSettings) -> Budget:
+    found = [e for e in runner.events("budget", {**place, **settings.of_runtime().to_keys()}) if e["event"] == "budget"]
+    try:
+        return Budget.model_validate(found[0])
+    except (IndexError, ValidationError):
+        raise FlashneuronError(
+            "the runner's budget breaks its protocol; rebuild it: flashneuron runtime build"
+        ) from None
+
+
+def replay(runner: EventSource, keys: Mapping[str, str]) -> Replayed:
+    found = [event for event in runner.events("replay", keys) if event.get("event") == "replay"]
+    try:
+        return Replayed.model_validate(found[0])
+    except (IndexError, ValidationError):
+        raise FlashneuronError(
+            "the runner's replay breaks its protocol; rebuild it: flashneuron runtime build"
+        ) from None
+
+
+def require_trace(package: Package) -> None:
+    if not package.with_role("trace"):
+        what = f"package {package.manifest.name} has no activation trace, by which reads are predicted"
+        raise InputError(f"{what}; export it again with --predictor lowrank")
+
+
+def _budget(detail: Mapping[str, Any] | None) -> Budget | None:
+    try:
+        return Budget.model_validate(detail)
+    except ValidationError:
+        return None
+
+
+def _ram(each: Prediction) -> int:
+    if each.budget is None:
+        return each.asked.ram or 0
+    return each.budget.ram_bytes or each.budget.all_resident_bytes
