@@ -6,6 +6,7 @@ a token (breakdown, bytes, requests) are means over those tokens, so that parts 
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -118,7 +119,7 @@ def facts(run: Run) -> dict[str, str]:
         "package": f"{run.package.name} ({run.package.sha256[:8]})",
         "device": f"emulated phone: {emulated.get('profile')}{events_text(emulated)}" if emulated else run.device,
         **({"limits": limits_text(emulated)} if emulated else {}),
-        "prompt": f"{run.workload.source}, {len(run.workload.prompt_ids)} tokens",
+        "prompt": f"{run.workload.source}, {len(run.workload.prompt_ids)} tokens ({_digest(run.workload.prompt_ids)})",
         "new tokens": str(run.workload.max_new_tokens),
         **settings,
         "direct_io": "on" if run.ready.direct_io else "off",
@@ -199,6 +200,11 @@ def _limit(limit: dict[str, Any]) -> str:
         value = f"{value:,}/s" if name.endswith("_iops") else size
     why = f" ({limit['note']})" if limit.get("note") and not limit.get("enforced") else ""
     return f"{name.replace('_', ' ')} {value}{why}"
+
+
+def _digest(ids: Sequence[int]) -> str:
+    """Tells prompts of the same source and length apart."""
+    return hashlib.sha256(repr(list(ids)).encode()).hexdigest()[:8]
 
 
 def _mean(values: Iterable[float]) -> float:

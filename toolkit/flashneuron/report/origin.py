@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from flashneuron.profile.run_file import Run
@@ -20,6 +20,11 @@ def origins(runs: Sequence[Run]) -> list[str]:
 def remarks(runs: Sequence[Run]) -> list[str]:
     """What changes the meaning of the numbers, each once."""
     found: list[str] = []
+    packages = list(dict.fromkeys(f"{run.package.name} ({run.package.sha256[:8]})" for run in runs))
+    if len(packages) > 1:
+        found.append(
+            f"these are runs of {len(packages)} packages, which do not compute the same: {', '.join(packages)}"
+        )
     for run in runs:
         found += run.ready.warnings
         if not run.ready.direct_io:
@@ -57,9 +62,11 @@ def conditions_rows(runs: Sequence[Run]) -> list[Row]:
     seen: dict[str, list[Any]] = {}
     for run in runs:
         for conditions in (run.conditions_before, run.conditions_after):
-            for name, value in _flat(conditions):
+            for name, value in flatten(conditions):
                 seen.setdefault(name, []).append(value)
-    return [(_title(name), _values(name, values), len(set(map(str, values))) > 1) for name, values in seen.items()]
+    return [
+        (condition_title(name), _values(name, values), len(set(map(str, values))) > 1) for name, values in seen.items()
+    ]
 
 
 def _origin(run: Run) -> str:
@@ -84,17 +91,18 @@ def _capital(text: str) -> str:
     return text[:1].upper() + text[1:]
 
 
-def _flat(values: dict[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
+def flatten(values: Mapping[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
+    """Conditions as (name, value), without what is unknown and without lists; nested names are `thermal.status`."""
     found: list[tuple[str, Any]] = []
     for name, value in values.items():
         if isinstance(value, dict):
-            found += _flat(value, f"{prefix}{name}.")
+            found += flatten(value, f"{prefix}{name}.")
         elif value is not None and not isinstance(value, list):
             found.append((prefix + name, value))
     return found
 
 
-def _title(name: str) -> str:
+def condition_title(name: str) -> str:
     return name.removesuffix("_bytes").replace("_", " ").replace(".", " ")
 
 
