@@ -30,13 +30,17 @@ def ratio_plot(quantity: Quantity, pairs: Sequence[Pair]) -> str:
             if found.low is not None and found.high is not None:
                 axes.plot([found.low, found.high], [row, row], color=colour, lw=3, alpha=0.45, solid_capstyle="butt")
                 right = found.high
-            axes.plot([found.ratio], [row], "o", ms=6, color=colour)
+            axes.plot([found.ratio], [row], "o", ms=6, color=colour, clip_on=False)
             text = f"{found.ratio:.2f}" + (f" {found.verdict}" if found.verdict != NOISE else "")
-            axes.annotate(text, (max(right, found.ratio), row), xytext=(7, 0), textcoords="offset points", va="center")
+            axes.annotate(
+                text, (max(right, found.ratio), row), xytext=(7, 0), textcoords="offset points", va="center",
+                bbox={"fc": COLOURS["card"], "ec": "none", "pad": 1},
+            )  # fmt: skip
         label_rows(axes, labels, "point")
         axes.grid(True, axis="x")
         axes.grid(False, axis="y")
         axes.margins(x=0.3)
+        axes.set_xlim(left=max(0.0, axes.get_xlim()[0]))
         axes.xaxis.set_major_locator(MaxNLocator(5))
         axes.set_xlabel(f"{quantity.title}, B ÷ A (ratio; 1: unchanged)")
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+import re
 from collections import Counter
 from dataclasses import asdict
 from typing import Any
 
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 from flashneuron.profile.run_file import Run
 from flashneuron.report.compare import Comparison, Pair, Side
@@ -20,6 +21,7 @@ from flashneuron.report.ratios import CONFIDENCE, LATENCY, LEAST_RUNS, NOISE, QU
 from flashneuron.report.table import markdown_table
 
 _UNEQUAL = "unequal conditions"
+_INTERVAL = re.compile(r"\[[^]]*\]")
 _CAPTIONS = {
     "latency_us": "Median time of a decoded token.",
     "tokens_per_s": "Decoded tokens over their time.",
@@ -45,15 +47,15 @@ def table_of(comparison: Comparison) -> Table:
     rows = [
         (
             pair.label,
+            pair.verdict,
             milliseconds(pair.ratios[LATENCY.name].a),
             milliseconds(pair.ratios[LATENCY.name].b),
             *(_cell(pair.ratios[quantity.name]) for quantity in QUANTITIES),
-            pair.verdict,
             f"{len(pair.a.runs)} / {len(pair.b.runs)}",
         )
         for pair in comparison.pairs
     ]
-    headings = ("point", "A ms/token", "B ms/token", *(quantity.title for quantity in QUANTITIES), "B is", "runs A / B")
+    headings = ("point", "B is", "A ms/token", "B ms/token", *(quantity.title for quantity in QUANTITIES), "runs A / B")
     return Table(headings, rows, _NOTE)
 
 
@@ -81,6 +83,12 @@ def _told(comparison: Comparison) -> list[str]:
     return found
 
 
+def _unbroken(made: Table) -> Table:
+    """Cells that break between words, never within an interval."""
+    rows = [tuple(Markup(_INTERVAL.sub(r"<span>\g<0></span>", escape(cell))) for cell in row) for row in made.rows]
+    return Table(made.headings, rows, made.note)
+
+
 def _missing(comparison: Comparison) -> list[str]:
     sides = (("A", comparison.only_a), ("B", comparison.only_b))
     return [f"Only in {name}: {'; '.join(labels)}." for name, labels in sides if labels]
@@ -99,7 +107,7 @@ def _html(comparison: Comparison) -> str:
         b=_side(comparison.b),
         differences=comparison.differences,
         summary=summary(comparison),
-        made=table_of(comparison),
+        made=_unbroken(table_of(comparison)),
         missing=_missing(comparison),
         confidence=f"{CONFIDENCE:.0%}",
         plots=[

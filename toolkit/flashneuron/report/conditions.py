@@ -12,8 +12,7 @@ from typing import Any
 
 from flashneuron.profile.run_file import Run
 from flashneuron.report.metrics import Point
-from flashneuron.report.origin import condition_title, flatten
-from flashneuron.units import format_bytes
+from flashneuron.report.origin import condition_title, condition_value, flatten
 
 # "device" is an address, which is another at each connection; facts name the device.
 _VOLATILE = {"device", "ram_available_bytes", "storage_free_bytes", "battery.level_percent", "battery.temperature_c"}
@@ -67,7 +66,7 @@ def _all_values(runs: Sequence[Run]) -> dict[str, set[str]]:
 
 def _lasting(conditions: Mapping[str, Any]) -> list[tuple[str, str]]:
     return [
-        (condition_title(name), format_bytes(value) if name.endswith("_bytes") else str(value))
+        (condition_title(name), condition_value(name, value))
         for name, value in flatten(conditions)
         if name not in _VOLATILE and not name.startswith(_VOLATILE_PREFIXES)
     ]

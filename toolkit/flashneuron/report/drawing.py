@@ -22,15 +22,15 @@ from flashneuron.units import format_bytes
 
 SERIES = 6  # colours for lines; more lines than that share them
 ROLES = ("process", "attention", "head", "predictor", "kv", "staging", "neurons")
-_VARIABLES = ["ink", "muted", "grid", "paper", "good", "bad", *(f"s{i}" for i in range(SERIES))]
+_VARIABLES = ["ink", "muted", "grid", "paper", "card", "good", "bad", *(f"s{i}" for i in range(SERIES))]
 _VARIABLES += [f"part-{name}" for name in PARTS] + [f"role-{name}" for name in (*ROLES, "more")]
 COLOURS = {name: f"#0102{number + 16:02x}" for number, name in enumerate(_VARIABLES)}
-WIDTH_IN = 5.4
+WIDTH_IN = 5.0
 LABEL_WIDTH = 26  # characters
 STYLE: Any = {
     "svg.fonttype": "none",
     "svg.hashsalt": "flashneuron",
-    "font.size": 9,
+    "font.size": 10,
     "axes.spines.top": False,
     "axes.spines.right": False,
     "axes.spines.left": False,
@@ -93,7 +93,8 @@ def wrapped(label: str) -> str:
 
 def rows_height_in(labels: Sequence[str], around: float = 0.7) -> float:
     """Of a plot with one row a label, and `around` for its axis."""
-    return around + sum(max(0.42, 0.2 * (1 + wrapped(label).count("\n"))) for label in labels)
+    rows = sum(max(0.42, 0.1 + 0.19 * (1 + wrapped(label).count("\n"))) for label in labels)
+    return around + max(0.9, rows)  # room for the axis' title beside few rows
 
 
 def series(number: int) -> str:

@@ -139,7 +139,8 @@ def events_text(emulated: dict[str, Any]) -> str:
 
 def limits_text(emulated: dict[str, Any]) -> str:
     """ "enforced: …; not enforced: …" from the limits of an emulated phone, or that it tells none."""
-    limits = [limit for limit in emulated.get("limits", []) if isinstance(limit, dict)]
+    told = emulated.get("limits")
+    limits = [limit for limit in told if isinstance(limit, dict)] if isinstance(told, list) else []
     parts = []
     for held, title in ((True, "enforced"), (False, "not enforced")):
         words = [_limit(limit) for limit in limits if bool(limit.get("enforced")) is held]
@@ -155,7 +156,7 @@ def points(runs: Sequence[Run]) -> list[Point]:
         groups.setdefault(key, []).append(run)
     found = [_point(group) for group in groups.values() if all(run.decoded for run in group)]
     order = {name: number for number, name in enumerate((None, *(step.name for step in LADDER)))}
-    return sorted(found, key=lambda point: (order.get(point.ladder_step, len(order)), point.ram_bytes))
+    return sorted(found, key=lambda p: (order.get(p.ladder_step, len(order)), p.ram_bytes, *p.facts.values()))
 
 
 def differing(found: Sequence[Point]) -> list[str]:

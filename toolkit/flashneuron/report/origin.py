@@ -41,9 +41,8 @@ def remarks(runs: Sequence[Run]) -> list[str]:
             found.append(
                 "predictor=oracle decides with a full copy of the weights outside the budget: a bound, not a method"
             )
-        budget = run.ready.budget.ram_bytes
-        if budget and run.result.memory.peak_rss_bytes > budget and run.ready.settings.get("predictor") != "oracle":
-            found.append(f"peak RSS exceeded the budget of {format_bytes(budget)} in some runs")
+    if exceeded := dict.fromkeys(format_bytes(run.ram_bytes) for run in runs if _exceeds_budget(run)):
+        found.append(f"peak RSS exceeded the budget of {', '.join(exceeded)} in some runs")
     return list(dict.fromkeys(found))
 
 
@@ -69,13 +68,21 @@ def conditions_rows(runs: Sequence[Run]) -> list[Row]:
     ]
 
 
+def _exceeds_budget(run: Run) -> bool:
+    """The oracle's copy of the weights is outside the budget by its nature."""
+    budget = run.ready.budget.ram_bytes
+    oracle = run.ready.settings.get("predictor") == "oracle"
+    return budget is not None and run.result.memory.peak_rss_bytes > budget and not oracle
+
+
 def _origin(run: Run) -> str:
     known = run.conditions_before
     machine = ", ".join(str(known[name]) for name in ("cpu", "system") if known.get(name))
     cores = f"{known['cores']} cores" if known.get("cores") else ""
     if run.emulated:
         title = run.emulated.get("title") or run.emulated.get("profile") or run.device
-        missing = ", ".join(map(str, run.emulated.get("not_imitated", [])))
+        told = run.emulated.get("not_imitated")
+        missing = ", ".join(map(str, told)) if isinstance(told, list) else ""
         sentences = [f"Emulated phone: {title}, on {machine or 'this machine'}", _capital(limits_text(run.emulated))]
         return ". ".join([*sentences, f"Not imitated: {missing}"] if missing else sentences) + "."
     if known.get("kind") == "host":
@@ -106,8 +113,13 @@ def condition_title(name: str) -> str:
     return name.removesuffix("_bytes").replace("_", " ").replace(".", " ")
 
 
+def condition_value(name: str, value: Any) -> str:
+    """What a device told may be anything."""
+    is_size = name.endswith("_bytes") and isinstance(value, int) and 0 <= value < 1 << 63
+    return format_bytes(value) if is_size else str(value)
+
+
 def _values(name: str, values: Sequence[Any]) -> str:
-    show = format_bytes if name.endswith("_bytes") else str
     if len(set(map(str, values))) > 1 and all(isinstance(v, int | float) and not isinstance(v, bool) for v in values):
-        return f"{show(min(values))} – {show(max(values))}"
-    return " / ".join(dict.fromkeys(show(value) for value in values))
+        return f"{condition_value(name, min(values))} – {condition_value(name, max(values))}"
+    return " / ".join(dict.fromkeys(condition_value(name, value) for value in values))

@@ -94,7 +94,7 @@ def hits_plot(bars: Mapping[str, Point]) -> str:
             rates = [100 * rate for rate in point.layer_hit_rates]
             axes.plot(range(len(rates)), rates, color=series(number), lw=1.8, marker="o", ms=3.5, clip_on=False)
         axes.set_ylim(0, 100)
-        axes.set_xlabel("layer, from the first")
+        axes.set_xlabel("layer (number, from 0)")
         axes.set_ylabel("neurons found in DRAM, %")
         axes.xaxis.get_major_locator().set_params(integer=True)
 
