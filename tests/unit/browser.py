@@ -1,4 +1,4 @@
-"""Chromium without a window and without a network, driven by its command line: how a page looks and what it complains of.
+"""Chromium without a window and without a network, driven by its command line: how a page looks, what it complains of.
 
 A window is at least 500 pixels wide, so a page is looked at in a frame, whose width is any; screenshots show the frame.
 """
@@ -25,7 +25,8 @@ _SCRIPT = """<script>addEventListener('load', () => {
   const page = document.documentElement
   const outside = [...document.querySelectorAll('.plot svg, h1, h2, .card, aside, .marks')]
   console.log('MARK' + JSON.stringify({
-    inner_width: innerWidth, scroll_width: page.scrollWidth, height: page.scrollHeight,
+    inner_width: innerWidth, scroll_width: page.scrollWidth,
+    height: Math.floor(document.body.getBoundingClientRect().height),
     dark: matchMedia('(prefers-color-scheme: dark)').matches,
     fetched: performance.getEntriesByType('resource').map(entry => entry.name),
     outside: outside.filter(e => e.getBoundingClientRect().right > innerWidth + 1).map(e => e.outerHTML.slice(0, 80)),
@@ -36,7 +37,7 @@ _SCRIPT = """<script>addEventListener('load', () => {
 
 @dataclass(frozen=True)
 class Seen:
-    image: Any  # rows × columns × 3, from 0 to 1
+    image: Any  # rows × columns × 3, from 0 to 1; of the page, no longer than the frame
     measured: dict[str, Any]  # by _SCRIPT
     complaints: list[str]  # errors and warnings of the page's console
 
@@ -44,14 +45,14 @@ class Seen:
 def chromium() -> str:
     """The program. A test without it fails: what it would have seen stays unknown."""
     found = next(filter(None, map(shutil.which, NAMES)), None)
-    assert found, "the browser test needs Chromium: tools/setup installs it, or sudo apt-get install chromium"
+    assert found, "this test needs Chromium or Chrome: tools/setup installs it, or sudo apt-get install chromium"
     return found
 
 
-def look(text: str, width: int, dark: bool, folder: Path, height: int = 1400) -> Seen:
+def look(text: str, width: int, dark: bool, folder: Path, height: int = 4000) -> Seen:
     """`text`: the page's HTML. `folder`: empty, for the browser's own files and the screenshot."""
     framed = html.escape(text.replace("</head>", f"{_SCRIPT}</head>"))
-    style = f"<meta name=color-scheme content='light dark'><style>body {{ margin: 0 }} iframe {{ border: 0 }}</style>"
+    style = "<meta name=color-scheme content='light dark'><style>body { margin: 0 } iframe { border: 0 }</style>"
     (folder / "frame.html").write_text(
         f"<!doctype html>{style}<iframe width={width} height={height} srcdoc='{framed}'></iframe>"
     )
@@ -69,4 +70,5 @@ def look(text: str, width: int, dark: bool, folder: Path, height: int = 1400) ->
     said = re.findall(r":(\w+):CONSOLE[^]]*\] \"(.*)\", source:", done.stderr)
     (measured,) = [json.loads(line.removeprefix(_MARK)) for _, line in said if line.startswith(_MARK)]
     complaints = [f"{level}: {line}" for level, line in said if not line.startswith(_MARK)]
-    return Seen(np.asarray(matplotlib.image.imread(picture))[..., :3], measured, complaints)
+    image = np.asarray(matplotlib.image.imread(picture))
+    return Seen(image[: measured["height"], :, :3], measured, complaints)

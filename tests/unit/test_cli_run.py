@@ -299,6 +299,9 @@ def test_report_reads_what_profile_wrote(runner: FakeRunner, cli: Cli, tmp_path:
         ({"schema_version": "2.0"}, "has run schema '2.0'"),
         ({"kind": "other"}, "is not a run"),
         ({"tokens": [{"index": 0}]}, "is damaged: tokens.0."),
+        ({"repeat": -1}, "is damaged: : Value error, repeat is out of range"),
+        ({"started": "yesterday"}, "is damaged: started"),
+        ({"started": "2026-01-01T00:00:00"}, "a time without a zone"),
     ],
 )
 def test_report_refuses_files_it_cannot_read(

@@ -16,7 +16,7 @@ from flashneuron.report.compare import Comparison, Side, compare
 from flashneuron.report.compare_render import render_comparison
 from flashneuron.report.ratios import LATENCY, QUANTITIES, ratio_of
 
-PHONE = {
+PHONE: dict[str, Any] = {
     **EMULATED,
     "android": "14",
     "kernel": "5.15",

@@ -36,7 +36,7 @@ def probed_devices(points: Sequence[Point]) -> list[ProbedDevice]:
 
 def mean_read_sizes(points: Sequence[Point]) -> list[float]:
     """Of each point that read anything, in bytes, ascending."""
-    return sorted(p.decode.bytes_read / p.decode.requests for p in points if p.decode.requests)
+    return sorted(p.decode.bytes_read / p.decode.requests for p in points if p.decode.bytes_read)
 
 
 def section(device: ProbedDevice, number: int) -> dict[str, Any]:
