@@ -21,7 +21,7 @@ import numpy as np
 NAMES = ("chromium", "chromium-browser", "google-chrome-stable", "google-chrome")
 WIDTHS = {"desktop": 1280, "phone": 390}
 _MARK = "flashneuron-measured "
-_SCRIPT = """<script>addEventListener('load', () => {
+_SCRIPT = r"""<script>addEventListener('load', () => {
   const page = document.documentElement
   const outside = [...document.querySelectorAll('.plot svg, h1, h2, .card, aside, .marks')]
   console.log('MARK' + JSON.stringify({
@@ -30,6 +30,7 @@ _SCRIPT = """<script>addEventListener('load', () => {
     dark: matchMedia('(prefers-color-scheme: dark)').matches,
     fetched: performance.getEntriesByType('resource').map(entry => entry.name),
     outside: outside.filter(e => e.getBoundingClientRect().right > innerWidth + 1).map(e => e.outerHTML.slice(0, 80)),
+    markup: document.body.innerText.match(/<\/?[a-z]+>|&[a-z]+;/g) || [],
     text_px: Math.min(...[...document.querySelectorAll('svg text')].map(e => e.getBoundingClientRect().height)),
   }))
 })</script>""".replace("MARK", _MARK)

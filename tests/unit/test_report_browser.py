@@ -83,6 +83,7 @@ def test_a_page_is_whole_without_a_network(seen: Mapping[View, Seen], view: View
     assert found.measured["inner_width"] == WIDTHS[size]
     assert found.measured["scroll_width"] <= WIDTHS[size]
     assert found.measured["outside"] == []
+    assert found.measured["markup"] == []  # that was escaped once too often
     assert found.measured["text_px"] >= 10  # the smallest words of a plot
     assert found.measured["dark"] == dark
     assert_drawn(found, WIDTHS[size], dark)
@@ -110,12 +111,13 @@ def test_without_a_browser_the_test_fails_and_says_what_to_install(monkeypatch: 
 def test_the_browser_tells_of_errors_overflow_and_what_a_page_would_fetch(tmp_path: Path) -> None:
     """That the checks above can fail."""
     bad = (
-        "<!doctype html><html><head></head><body style='margin: 0'><h1 style='width: 900px'>wide</h1>"
+        "<!doctype html><html><head></head><body style='margin: 0'><h1 style='width: 900px'>wide &lt;b&gt;</h1>"
         "<img src='http://flashneuron.invalid/x.png'><script>console.error('oh no'); missing()</script></body></html>"
     )
     found = look(bad, WIDTHS["phone"], False, tmp_path)
     assert found.measured["scroll_width"] == 900
     assert found.measured["outside"]
+    assert found.measured["markup"] == ["<b>"]
     assert found.measured["fetched"] == ["http://flashneuron.invalid/x.png"]
     assert any("oh no" in complaint for complaint in found.complaints)
     assert any("missing is not defined" in complaint for complaint in found.complaints)

@@ -191,6 +191,7 @@ def test_many_differences_make_one_short_line() -> None:
 def test_every_form_shows_ratio_interval_and_verdict() -> None:
     found = compared(repeats(1000, 1010, 1005), repeats(500, 510, 505))
     assert "B is faster at 1 of 1 point" in render_comparison(found, "html")
+    assert "0.51 <span>[0.51–0.52]</span> faster</td>" in render_comparison(found, "html")
     text = render_comparison(found, "md")
     assert "EMULATED PHONE" in text
     assert "| 24.0 MiB | faster | 1.03 | 0.53 | 0.51 [0.51–0.52] faster |" in text

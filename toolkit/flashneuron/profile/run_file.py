@@ -194,8 +194,9 @@ def read_run(path: Path) -> Run:
         return Run.model_validate(data)
     except ValidationError as error:
         first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"])
-        raise InputError(f"{path} is damaged: {where}: {first['msg']}; measure it again") from None
+        where = ".".join(str(part) for part in first["loc"]) or "the run"
+        what = first["msg"].removeprefix("Value error, ")
+        raise InputError(f"{path} is damaged: {where}: {what}; measure it again") from None
 
 
 def find_runs(paths: list[Path]) -> list[Path]:
@@ -204,6 +205,8 @@ def find_runs(paths: list[Path]) -> list[Path]:
     for path in paths:
         inside = sorted(path.glob("*.json")) if path.is_dir() else [path]
         if not inside:
+            if folders := sorted({file.parent for file in path.glob("*/*.json")}):
+                raise InputError(f"no runs in {path} itself; name folders in it: {' '.join(map(str, folders))}")
             raise InputError(f"no runs in {path}; measure some: flashneuron profile PKG -o {path}")
         found += [file for file in inside if file not in found]
     return found

@@ -85,7 +85,7 @@ def _told(comparison: Comparison) -> list[str]:
 
 def _unbroken(made: Table) -> Table:
     """Cells that break between words, never within an interval."""
-    rows = [tuple(Markup(_INTERVAL.sub(r"<span>\g<0></span>", escape(cell))) for cell in row) for row in made.rows]
+    rows = [tuple(Markup(_INTERVAL.sub(r"<span>\g<0></span>", str(escape(cell)))) for cell in row) for row in made.rows]
     return Table(made.headings, rows, made.note)
 
 
