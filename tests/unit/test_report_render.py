@@ -237,3 +237,7 @@ def test_a_curve_of_the_page_cache_says_so(probed: FlashCurve, runs: list[Run]) 
     curve_path(PHONE).write_text("{}")
     with pytest.raises(InputError, match="flashneuron probe"):
         render_html(runs)
+
+
+def test_the_terminal_has_marks_without_markup() -> None:
+    assert render_text([make_run()]).startswith("EMULATED PHONE\n")

@@ -24,7 +24,7 @@ def marks(runs: Sequence[Run]) -> list[str]:
     return list(dict.fromkeys(found))
 
 
-def marked_line(runs: Sequence[Run]) -> list[str]:
-    """The marks as one line of Markdown or plain text; no line without marks."""
+def marked_line(runs: Sequence[Run], form: str = "**{}**") -> list[str]:
+    """The marks as one line of Markdown, or of what `form` says; no line without marks."""
     found = marks(runs)
-    return [f"**{' · '.join(found).upper()}**"] if found else []
+    return [form.format(" · ".join(found).upper())] if found else []

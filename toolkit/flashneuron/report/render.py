@@ -28,12 +28,12 @@ _PARTS = [(_NAMES.get(name, name), f"part-{name}") for name in PARTS]
 
 
 def render_text(runs: Sequence[Run]) -> str:
-    return _join(runs, text_table, "{}", "")
+    return _join(runs, text_table, "{}", "{}", "")
 
 
 def render_markdown(runs: Sequence[Run]) -> str:
     conditions = markdown_table(("condition", "value"), [row[:2] for row in conditions_rows(runs)])
-    return _join(runs, markdown_table, "## {}\n", f"\n\n## Conditions\n\n{conditions}\n")
+    return _join(runs, markdown_table, "**{}**", "## {}\n", f"\n\n## Conditions\n\n{conditions}\n")
 
 
 def render_json(runs: Sequence[Run]) -> str:
@@ -79,9 +79,9 @@ def _split(found: Sequence[Point]) -> tuple[list[Point], list[Point]]:
     return [p for p in found if p.ladder_step is None], [p for p in found if p.ladder_step is not None]
 
 
-def _join(runs: Sequence[Run], table: Any, heading: str, tail: str) -> str:
+def _join(runs: Sequence[Run], table: Any, mark: str, heading: str, tail: str) -> str:
     budget, ladder = _split(_points(runs))
-    blocks = [*marked_line(runs), *origins(runs), *remarks(runs)]
+    blocks = [*marked_line(runs, mark), *origins(runs), *remarks(runs)]
     for name, chosen, rows in (("RAM budgets", budget, budget_rows), ("The ladder", ladder, ladder_rows)):
         if chosen:
             made = rows(chosen)
