@@ -216,7 +216,7 @@ def test_the_flash_curve_of_a_probed_device_is_shown_with_the_reads_of_runs(
     assert "Flash curve: emulated phone test-phone" in page
     assert "probed on 3 February 2026, 04:05 UTC" in page
     assert "the mean read of these runs, 3.91 KiB to 87.9 KiB" in page
-    for text in ("bandwidth, MB/s", "size of a read, bytes (each step doubles)", "16 KiB", "4 MiB"):
+    for text in ("bandwidth, MB/s", "size of a read, bytes (logarithmic)", "16 KiB", "4 MiB"):
         assert f">{text}</text>" in page
     (curve,) = json.loads(render_json(runs))["flash_curves"]
     assert (curve["measured"], curve["emulated"], curve["of_flash"]) == (probed.measured, True, True)

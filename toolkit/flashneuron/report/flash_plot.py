@@ -38,7 +38,7 @@ def flash_plot(name: str, curve: FlashCurve, threads: Sequence[int], read_sizes:
         axes.xaxis.set_major_locator(FixedLocator(sizes[:: -(-len(sizes) // _MOST_TICKS)]))
         axes.xaxis.set_minor_locator(NullLocator())
         axes.xaxis.set_major_formatter(lambda value, _: short_bytes(value))
-        axes.set_xlabel("size of a read, bytes (each step doubles)")
+        axes.set_xlabel("size of a read, bytes (logarithmic)")
         axes.set_ylabel("bandwidth, MB/s")
         axes.set_ylim(bottom=0)
 
