@@ -30,7 +30,7 @@ def counters(
 
 def budget(ram: int | None) -> dict[str, Any]:
     roles = [{"role": name, "bytes": size * MIB} for name, size in ROLES.items()]
-    roles.append({"role": "neurons", "bytes": (ram or ALL_RESIDENT) - sum(ROLES.values()) * MIB})
+    roles.append({"role": "neurons", "bytes": max(0, (ram or ALL_RESIDENT) - sum(ROLES.values()) * MIB)})
     return {"roles": roles, "minimum_bytes": 20 * MIB, "all_resident_bytes": ALL_RESIDENT, "ram_bytes": ram}
 
 

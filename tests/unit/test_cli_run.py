@@ -299,6 +299,9 @@ def test_report_reads_what_profile_wrote(runner: FakeRunner, cli: Cli, tmp_path:
         ({"schema_version": "2.0"}, "has run schema '2.0'"),
         ({"kind": "other"}, "is not a run"),
         ({"tokens": [{"index": 0}]}, "is damaged: tokens.0."),
+        ({"repeat": -1}, "is damaged: the run: repeat is out of range"),
+        ({"started": "yesterday"}, "is damaged: started"),
+        ({"started": "2026-01-01T00:00:00"}, "a time without a zone"),
     ],
 )
 def test_report_refuses_files_it_cannot_read(
@@ -318,6 +321,9 @@ def test_report_of_nothing_is_refused(runner: FakeRunner, cli: Cli, tmp_path: Pa
     (tmp_path / "none").mkdir()
     assert "no runs in none" in cli("report", "none")[2]
     assert "cannot read missing.json" in cli("report", "missing.json")[2]
+    (tmp_path / "none" / "opt").mkdir()
+    (tmp_path / "none" / "opt" / "run.json").write_text("{}")
+    assert "no runs in none itself; name folders in it: none/opt" in cli("report", "none")[2]
     (tmp_path / "text.json").write_text("hello")
     assert "is not JSON" in cli("report", "text.json")[2]
 

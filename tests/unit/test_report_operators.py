@@ -13,6 +13,7 @@ from flashneuron.errors import InputError
 from flashneuron.package.records import find_record, record_path, write_index
 from flashneuron.profile.etdump import INDEX, RUN, Dump, check_dump_folder, read_dumps
 from flashneuron.profile.run_file import write_run
+from flashneuron.report import operator_report
 from flashneuron.report.etdump import read_rows
 from flashneuron.report.operators import AROUND, BETWEEN, UNNAMED, Event, Row, merge, node_of, rows_of, short_operator
 
@@ -158,3 +159,19 @@ def test_a_damaged_record_is_named(tmp_path: Path) -> None:
     path.write_bytes(b"no zip")
     with pytest.raises(InputError, match=r"cannot read .*forward\.etrecord .*; export the package again"):
         read_rows(tmp_path, [DUMP], tmp_path, "XNNPACK")
+
+
+def test_every_form_of_the_page_is_marked_and_holds_the_operators(monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = [Row("linear", "qkv", "XNNPACK", 2, 3000.0), Row("add", "", "CPU", 2, 900.0)]
+    monkeypatch.setattr(operator_report, "read_dumps", lambda folder: (make_run(), [DUMP]))
+    monkeypatch.setattr(operator_report, "read_rows", lambda folder, dumps, records, delegate: rows)
+    page, text, data = (operator_report.render_operators(Path(), None, style) for style in ("html", "md", "json"))
+    assert "<li>emulated phone</li>" in page
+    assert ">time over all calls, ms</text>" in page
+    assert "without --etrecord" in page
+    assert text.startswith("**EMULATED PHONE**")
+    assert "| linear | qkv | XNNPACK | 2 | 1500.0 | 3.00 | 76.9% |" in text
+    found = json.loads(data)
+    assert found["marks"] == ["emulated phone"]
+    assert any("without --etrecord" in remark for remark in found["remarks"])
+    assert found["phases"][0]["total_us"] == 3900

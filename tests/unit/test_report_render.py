@@ -9,7 +9,9 @@ import pytest
 from runs import EMULATED, HOST, MIB, budget, make_run
 
 from flashneuron.errors import InputError
+from flashneuron.profile.flash_curve import CurvePoint, FlashCurve, curve_path, write_curve
 from flashneuron.profile.run_file import Budget, Run
+from flashneuron.report.flash_plot import shown_threads
 from flashneuron.report.render import render_html, render_json, render_markdown, render_text
 from flashneuron.report.table import budget_table, markdown_table, text_table
 
@@ -56,6 +58,7 @@ def test_every_form_says_that_numbers_are_emulated_and_what_was_not_enforced(run
     assert "Emulated phone" in text
     assert "Test phone 8 GB" in text
     assert "Not enforced: flash read iops 9,000/s (no io controller)" in text
+    assert "emulated phone" in text[text.find("</h1>") + 1 :][:200].lower()  # at the top
 
 
 def test_a_host_run_says_that_it_is_no_phone() -> None:
@@ -139,3 +142,102 @@ def test_templates_travel_with_the_package() -> None:
     folder = Path(report.__file__).parent
     assert (folder / "report.html.j2").is_file()
     assert (folder / "report.css").is_file()
+
+
+def test_marks_come_first_in_every_form() -> None:
+    run = changed(make_run(), synthetic=True)
+    assert json.loads(render_json([run]))["marks"] == ["emulated phone", "synthetic weights"]
+    assert render_markdown([run]).startswith("**EMULATED PHONE · SYNTHETIC WEIGHTS**\n")
+    assert "<li>emulated phone</li><li>synthetic weights</li>" in render_html([run])
+    assert json.loads(render_json([make_run(conditions=HOST)]))["marks"] == ["not a phone"]
+    phone = {**EMULATED, "emulated": None}
+    assert json.loads(render_json([make_run(conditions=phone)]))["marks"] == []
+    assert 'class="marks"' not in render_html([make_run(conditions=phone)])
+
+
+def test_every_plot_has_a_title_with_a_unit_on_each_axis(page: str) -> None:
+    titles = re.findall(r"<text[^>]*>([^<]*)</text>", page)
+    for title in ("time per token, ms", "read from flash per token, bytes", "RAM budget, bytes", "DRAM, bytes",
+                  "neurons found in DRAM, %", "layer (number, from 0)", "time of the prompt, ms",
+                  "reads per token, count", "peak RSS, bytes", "mean time per token, ms"):  # fmt: skip
+        assert title in titles
+    assert titles.count("RAM budget") == 3
+    assert titles.count("step of the ladder") == 4
+
+
+def changed(run: Run, **package: object) -> Run:
+    data = run.model_dump()
+    data["package"] |= package
+    return Run.model_validate(data)
+
+
+def test_two_packages_are_told_apart_everywhere(runs: list[Run]) -> None:
+    both = [*runs, *(changed(run, name="other", sha256="cd" * 32) for run in runs)]
+    for render in (render_html, render_markdown, render_json):
+        assert "these are runs of 2 packages, which do not compute the same" in render(both)
+    steps = [
+        line.split("|")[1:6] for line in render_markdown(both).splitlines() if re.match(r"\| (naive|hybrid)", line)
+    ]
+    assert [(row[0].strip(), row[1].strip(), row[3].strip()) for row in steps] == [
+        ("naive", "other (cdcdcdcd)", ""),
+        ("naive", "tiny (abababab)", ""),
+        ("hybrid", "other (cdcdcdcd)", "0.50"),
+        ("hybrid", "tiny (abababab)", "0.50"),
+    ]
+    assert render_html(both).count(">hybrid, tiny (abababab)</text>") == 4  # a bar in each plot of the ladder
+
+
+def test_budgets_that_round_to_the_same_words_keep_a_bar_each() -> None:
+    page = render_html([make_run(24 * MIB), make_run(24 * MIB + 1024)])
+    assert page.count("24.0 MiB (25,165,824 B)</text>") == page.count("24.0 MiB (25,166,848 B)</text>") == 3
+
+
+@pytest.fixture
+def probed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> FlashCurve:
+    """The curve of PHONE, in a cache folder of the test's own."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    points = [
+        CurvePoint(read_bytes=4096 << n, threads=threads, reads=100, wall_us=4000 // threads + (100 << n), cpu_us=0)
+        for n in range(11)
+        for threads in (1, 2, 4, 8, 16, 32)
+    ]
+    curve = FlashCurve(
+        measured="2026-02-03T04:05:00+00:00", conditions=PHONE, points=points, file_bytes=1 << 30, block_bytes=4096,
+        direct_io=True, bytes_read=100, dram_bytes_per_s=10**10, dram_threads=2,
+    )  # fmt: skip
+    write_curve(curve, curve_path(PHONE))
+    return curve
+
+
+def test_the_flash_curve_of_a_probed_device_is_shown_with_the_reads_of_runs(
+    probed: FlashCurve, runs: list[Run]
+) -> None:
+    page = render_html(runs)
+    assert "Flash curve: emulated phone test-phone" in page
+    assert "probed on 3 February 2026, 04:05 UTC" in page
+    assert "the mean read of these runs, 3.91 KiB to 87.9 KiB" in page
+    for text in ("bandwidth, MB/s", "size of a read, bytes (logarithmic)", "16 KiB", "4 MiB"):
+        assert f">{text}</text>" in page
+    (curve,) = json.loads(render_json(runs))["flash_curves"]
+    assert (curve["measured"], curve["emulated"], curve["of_flash"]) == (probed.measured, True, True)
+    assert len(curve["points"]) == 66
+    assert "Flash curve" not in render_html([make_run(conditions=HOST)])
+
+
+def test_few_lines_show_the_threads_that_runs_used(probed: FlashCurve) -> None:
+    assert shown_threads(probed, [4]) == [1, 2, 4, 32]
+    assert shown_threads(probed, []) == [1, 2, 8, 32]
+    assert shown_threads(probed, [15]) == [1, 2, 16, 32]
+    assert len(shown_threads(probed, [1, 2, 4, 8, 16, 32])) == 4
+
+
+def test_a_curve_of_the_page_cache_says_so(probed: FlashCurve, runs: list[Run]) -> None:
+    write_curve(probed.model_copy(update={"direct_io": False}), curve_path(PHONE))
+    assert "this is the page cache&#39;s curve" in render_html(runs)
+    curve_path(PHONE).write_text("{}")
+    with pytest.raises(InputError, match="flashneuron probe"):
+        render_html(runs)
+
+
+def test_the_terminal_has_marks_without_markup() -> None:
+    assert render_text([make_run()]).startswith("EMULATED PHONE\n")

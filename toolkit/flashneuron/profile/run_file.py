@@ -6,10 +6,11 @@ Names are the runner's (device_runtime/PROTOCOL.md); times are microseconds, siz
 from __future__ import annotations
 
 import json
+from datetime import datetime
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from flashneuron.errors import InputError
 from flashneuron.package.atomic import atomic_write
@@ -18,7 +19,16 @@ SCHEMA_MAJOR, SCHEMA_MINOR = 1, 2  # major: meaning or absence of a field; minor
 
 
 class _Record(BaseModel):
+    """Whole numbers are counts, times and sizes: of 0 to 63 bits."""
+
     model_config = ConfigDict(extra="ignore", frozen=True)
+
+    @model_validator(mode="after")
+    def _numbers_are_counts(self) -> Self:
+        wrong = [name for name, value in self if isinstance(value, int) and not 0 <= value < 1 << 63]
+        if wrong:
+            raise ValueError(f"{wrong[0]} is out of range")
+        return self
 
 
 class Counters(_Record):
@@ -61,7 +71,7 @@ class Role(_Record):
 class Budget(_Record):
     roles: list[Role]
     minimum_bytes: int
-    all_resident_bytes: int
+    all_resident_bytes: int = Field(gt=0)
     ram_bytes: int | None = None
 
 
@@ -138,6 +148,13 @@ class Run(_Record):
     conditions_after: dict[str, Any]
     versions: dict[str, str]
 
+    @field_validator("started")
+    @classmethod
+    def _started_is_a_time(cls, value: str) -> str:
+        if datetime.fromisoformat(value).tzinfo is None:
+            raise ValueError("a time without a zone")
+        return value
+
     @property
     def decoded(self) -> list[TokenCounters]:
         return [token for token in self.tokens if token.selected > 0]
@@ -163,7 +180,7 @@ def read_run(path: Path) -> Run:
         data = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise InputError(f"cannot read {path}: {error.strerror}") from None
-    except ValueError:
+    except (ValueError, RecursionError):
         raise InputError(f"{path} is not JSON; a run is written by flashneuron profile") from None
     if not isinstance(data, dict) or data.get("kind") != "flashneuron-run":
         raise InputError(f"{path} is not a run; runs are written by flashneuron profile")
@@ -177,8 +194,9 @@ def read_run(path: Path) -> Run:
         return Run.model_validate(data)
     except ValidationError as error:
         first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"])
-        raise InputError(f"{path} is damaged: {where}: {first['msg']}; measure it again") from None
+        where = ".".join(str(part) for part in first["loc"]) or "the run"
+        what = first["msg"].removeprefix("Value error, ")
+        raise InputError(f"{path} is damaged: {where}: {what}; measure it again") from None
 
 
 def find_runs(paths: list[Path]) -> list[Path]:
@@ -187,6 +205,8 @@ def find_runs(paths: list[Path]) -> list[Path]:
     for path in paths:
         inside = sorted(path.glob("*.json")) if path.is_dir() else [path]
         if not inside:
+            if folders := sorted({file.parent for file in path.glob("*/*.json")}):
+                raise InputError(f"no runs in {path} itself; name folders in it: {' '.join(map(str, folders))}")
             raise InputError(f"no runs in {path}; measure some: flashneuron profile PKG -o {path}")
         found += [file for file in inside if file not in found]
     return found

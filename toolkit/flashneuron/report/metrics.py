@@ -6,6 +6,7 @@ a token (breakdown, bytes, requests) are means over those tokens, so that parts 
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -118,7 +119,7 @@ def facts(run: Run) -> dict[str, str]:
         "package": f"{run.package.name} ({run.package.sha256[:8]})",
         "device": f"emulated phone: {emulated.get('profile')}{events_text(emulated)}" if emulated else run.device,
         **({"limits": limits_text(emulated)} if emulated else {}),
-        "prompt": f"{run.workload.source}, {len(run.workload.prompt_ids)} tokens",
+        "prompt": f"{run.workload.source}, {len(run.workload.prompt_ids)} tokens ({_digest(run.workload.prompt_ids)})",
         "new tokens": str(run.workload.max_new_tokens),
         **settings,
         "direct_io": "on" if run.ready.direct_io else "off",
@@ -138,7 +139,8 @@ def events_text(emulated: dict[str, Any]) -> str:
 
 def limits_text(emulated: dict[str, Any]) -> str:
     """ "enforced: …; not enforced: …" from the limits of an emulated phone, or that it tells none."""
-    limits = [limit for limit in emulated.get("limits", []) if isinstance(limit, dict)]
+    told = emulated.get("limits")
+    limits = [limit for limit in told if isinstance(limit, dict)] if isinstance(told, list) else []
     parts = []
     for held, title in ((True, "enforced"), (False, "not enforced")):
         words = [_limit(limit) for limit in limits if bool(limit.get("enforced")) is held]
@@ -154,7 +156,7 @@ def points(runs: Sequence[Run]) -> list[Point]:
         groups.setdefault(key, []).append(run)
     found = [_point(group) for group in groups.values() if all(run.decoded for run in group)]
     order = {name: number for number, name in enumerate((None, *(step.name for step in LADDER)))}
-    return sorted(found, key=lambda point: (order.get(point.ladder_step, len(order)), point.ram_bytes))
+    return sorted(found, key=lambda p: (order.get(p.ladder_step, len(order)), p.ram_bytes, *p.facts.values()))
 
 
 def differing(found: Sequence[Point]) -> list[str]:
@@ -199,6 +201,11 @@ def _limit(limit: dict[str, Any]) -> str:
         value = f"{value:,}/s" if name.endswith("_iops") else size
     why = f" ({limit['note']})" if limit.get("note") and not limit.get("enforced") else ""
     return f"{name.replace('_', ' ')} {value}{why}"
+
+
+def _digest(ids: Sequence[int]) -> str:
+    """Tells prompts of the same source and length apart."""
+    return hashlib.sha256(repr(list(ids)).encode()).hexdigest()[:8]
 
 
 def _mean(values: Iterable[float]) -> float:

@@ -8,15 +8,16 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from flashneuron.profile.etdump import read_dumps
 from flashneuron.profile.run_file import Run
 from flashneuron.report import plots
 from flashneuron.report.etdump import read_rows
+from flashneuron.report.marks import marked_line, marks
 from flashneuron.report.operators import Row, merge
 from flashneuron.report.origin import origins, remarks
+from flashneuron.report.page import render_page
 from flashneuron.report.point_tables import Table
 from flashneuron.report.table import markdown_table
 
@@ -50,7 +51,7 @@ def render_operators(folder: Path, records: Path | None, style: str) -> str:
         Phase(name, merge(read_rows(folder, [d for d in dumps if d.phase == name], records, delegate)))
         for name in names
     ]
-    told = remarks([run])
+    told: list[str] = []
     if records is None:
         told.append("without --etrecord PKG.etrecord operators have the names that the backend knows, and no modules")
     render: dict[str, Callable[[Run, list[Phase], list[str]], str]] = {"html": _html, "md": _markdown, "json": _json}
@@ -75,7 +76,7 @@ def _table(phase: Phase, on_npu: bool) -> Table:
 
 
 def _markdown(run: Run, phases: list[Phase], told: list[str]) -> str:
-    blocks = [*origins([run]), *told]
+    blocks = [*marked_line([run]), *origins([run]), *remarks([run]), *told]
     for phase in phases:
         made = _table(phase, run.ready.on_npu)
         title = f"## {phase.name}, {phase.total_us / 1e3:.1f} ms"
@@ -87,8 +88,9 @@ def _json(run: Run, phases: list[Phase], told: list[str]) -> str:
     data: dict[str, Any] = {
         "package": run.package.model_dump(),
         "settings": run.ready.settings,
+        "marks": marks([run]),
         "origins": origins([run]),
-        "remarks": told,
+        "remarks": [*remarks([run]), *told],
         "phases": [
             {"phase": phase.name, "total_us": phase.total_us, "rows": [asdict(row) for row in phase.rows]}
             for phase in phases
@@ -98,22 +100,22 @@ def _json(run: Run, phases: list[Phase], told: list[str]) -> str:
 
 
 def _html(run: Run, phases: list[Phase], told: list[str]) -> str:
-    environment = Environment(
-        loader=PackageLoader("flashneuron.report", "."), autoescape=True, undefined=StrictUndefined,
-        trim_blocks=True, lstrip_blocks=True,
-    )  # fmt: skip
-    return environment.get_template("operators.html.j2").render(
+    return render_page(
+        "operators.html.j2",
+        [run],
+        told,
+        kind="report · operators",
         title=run.package.name,
         backend=run.ready.settings.get("backend"),
         tokens=run.result.tokens,
         prompt=run.prefill.tokens,
-        origins=origins([run]),
-        remarks=told,
         phases=[
             {
                 "name": phase.name,
                 "total": f"{phase.total_us / 1e3:.1f} ms",
-                "plot": Markup(plots.amount_bars(f"operators-{phase.name}", "milliseconds", _bars(phase))),
+                "plot": Markup(
+                    plots.amount_bars(f"operators-{phase.name}", "operator", "time over all calls, ms", _bars(phase))
+                ),
                 "table": _table(phase, run.ready.on_npu),
             }
             for phase in phases

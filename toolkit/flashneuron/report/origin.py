@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from flashneuron.profile.run_file import Run
@@ -20,6 +20,11 @@ def origins(runs: Sequence[Run]) -> list[str]:
 def remarks(runs: Sequence[Run]) -> list[str]:
     """What changes the meaning of the numbers, each once."""
     found: list[str] = []
+    packages = list(dict.fromkeys(f"{run.package.name} ({run.package.sha256[:8]})" for run in runs))
+    if len(packages) > 1:
+        found.append(
+            f"these are runs of {len(packages)} packages, which do not compute the same: {', '.join(packages)}"
+        )
     for run in runs:
         found += run.ready.warnings
         if not run.ready.direct_io:
@@ -36,9 +41,8 @@ def remarks(runs: Sequence[Run]) -> list[str]:
             found.append(
                 "predictor=oracle decides with a full copy of the weights outside the budget: a bound, not a method"
             )
-        budget = run.ready.budget.ram_bytes
-        if budget and run.result.memory.peak_rss_bytes > budget and run.ready.settings.get("predictor") != "oracle":
-            found.append(f"peak RSS exceeded the budget of {format_bytes(budget)} in some runs")
+    if exceeded := dict.fromkeys(format_bytes(run.ram_bytes) for run in runs if _exceeds_budget(run)):
+        found.append(f"peak RSS exceeded the budget of {', '.join(exceeded)} in some runs")
     return list(dict.fromkeys(found))
 
 
@@ -57,9 +61,18 @@ def conditions_rows(runs: Sequence[Run]) -> list[Row]:
     seen: dict[str, list[Any]] = {}
     for run in runs:
         for conditions in (run.conditions_before, run.conditions_after):
-            for name, value in _flat(conditions):
+            for name, value in flatten(conditions):
                 seen.setdefault(name, []).append(value)
-    return [(_title(name), _values(name, values), len(set(map(str, values))) > 1) for name, values in seen.items()]
+    return [
+        (condition_title(name), _values(name, values), len(set(map(str, values))) > 1) for name, values in seen.items()
+    ]
+
+
+def _exceeds_budget(run: Run) -> bool:
+    """The oracle's copy of the weights is outside the budget by its nature."""
+    budget = run.ready.budget.ram_bytes
+    oracle = run.ready.settings.get("predictor") == "oracle"
+    return budget is not None and run.result.memory.peak_rss_bytes > budget and not oracle
 
 
 def _origin(run: Run) -> str:
@@ -68,7 +81,8 @@ def _origin(run: Run) -> str:
     cores = f"{known['cores']} cores" if known.get("cores") else ""
     if run.emulated:
         title = run.emulated.get("title") or run.emulated.get("profile") or run.device
-        missing = ", ".join(map(str, run.emulated.get("not_imitated", [])))
+        told = run.emulated.get("not_imitated")
+        missing = ", ".join(map(str, told)) if isinstance(told, list) else ""
         sentences = [f"Emulated phone: {title}, on {machine or 'this machine'}", _capital(limits_text(run.emulated))]
         return ". ".join([*sentences, f"Not imitated: {missing}"] if missing else sentences) + "."
     if known.get("kind") == "host":
@@ -84,22 +98,28 @@ def _capital(text: str) -> str:
     return text[:1].upper() + text[1:]
 
 
-def _flat(values: dict[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
+def flatten(values: Mapping[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
+    """Conditions as (name, value), without what is unknown and without lists; nested names are `thermal.status`."""
     found: list[tuple[str, Any]] = []
     for name, value in values.items():
         if isinstance(value, dict):
-            found += _flat(value, f"{prefix}{name}.")
+            found += flatten(value, f"{prefix}{name}.")
         elif value is not None and not isinstance(value, list):
             found.append((prefix + name, value))
     return found
 
 
-def _title(name: str) -> str:
+def condition_title(name: str) -> str:
     return name.removesuffix("_bytes").replace("_", " ").replace(".", " ")
 
 
+def condition_value(name: str, value: Any) -> str:
+    """What a device told may be anything."""
+    is_size = name.endswith("_bytes") and isinstance(value, int) and 0 <= value < 1 << 63
+    return format_bytes(value) if is_size else str(value)
+
+
 def _values(name: str, values: Sequence[Any]) -> str:
-    show = format_bytes if name.endswith("_bytes") else str
     if len(set(map(str, values))) > 1 and all(isinstance(v, int | float) and not isinstance(v, bool) for v in values):
-        return f"{show(min(values))} – {show(max(values))}"
-    return " / ".join(dict.fromkeys(show(value) for value in values))
+        return f"{condition_value(name, min(values))} – {condition_value(name, max(values))}"
+    return " / ".join(dict.fromkeys(condition_value(name, value) for value in values))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from flashneuron.profile.ladder import DECIDED
 from flashneuron.report.metrics import Point, Spread, differing
 from flashneuron.units import format_bytes
 
@@ -67,17 +68,18 @@ def budget_rows(points: Sequence[Point]) -> Table:
 
 
 def ladder_rows(points: Sequence[Point]) -> Table:
-    """The paper's steps, each with its ratio to the one before at the same budget that was asked for."""
+    """The paper's steps, each with its ratio to the one before of the same climb."""
     rows = []
-    several = len({point.runs[0].asked.get("ram") for point in points}) > 1
-    before: dict[object, Point] = {}
+    variants = ladder_variants(points)
+    names = list(dict.fromkeys(name for variant in variants.values() for name in variant))
+    before: dict[tuple[str, ...], Point] = {}
     for point in points:
-        cost, asked = point.decode, point.runs[0].asked.get("ram")
-        last = before.get(asked)
+        cost, climb = point.decode, tuple(variants[id(point)].values())
+        last = before.get(climb)
         rows.append(
             (
                 point.ladder_step or "–",
-                *([format_bytes(asked) if asked else "all resident"] if several else []),
+                *climb,
                 format_bytes(cost.bytes_read),
                 _ratio(cost.bytes_read, last.decode.bytes_read if last else None),
                 format_bytes(cost.bytes_wanted),
@@ -92,15 +94,34 @@ def ladder_rows(points: Sequence[Point]) -> Table:
                 f"{len(point.runs)} × {len(point.runs[0].decoded)}",
             )
         )
-        before[asked] = point
-    step = ("step", "RAM") if several else ("step",)
+        before[climb] = point
     costs = ("read/token", "×", "wanted", "reads/token", "×", "I/O ms", "memory ms", "compute ms", "total ms", "×")
     note = (
         "× is the ratio to the step before; wanted: bytes of the records alone, before reads are rounded to blocks. "
         "total: median [quartiles] of decoded tokens over all runs; other times are means, I/O is time with a read "
         "outstanding and overlaps compute. DRAM: peak RSS of the process."
     )
-    return Table((*step, *costs, "DRAM", "runs × tokens"), rows, note)
+    return Table(("step", *names, *costs, "DRAM", "runs × tokens"), rows, note)
+
+
+def ladder_variants(points: Sequence[Point]) -> dict[int, dict[str, str]]:
+    """By a point's id(): what tells its climb from others, by name. Empty where the ladder was climbed once."""
+    names = [name for name in differing(points) if name not in DECIDED and not _follows_step(points, name)]
+    several = len({point.runs[0].asked.get("ram") for point in points}) > 1
+    found: dict[int, dict[str, str]] = {}
+    for point in points:
+        asked = point.runs[0].asked.get("ram")
+        ram = {"RAM": format_bytes(asked) if asked else "all resident"} if several else {}
+        found[id(point)] = ram | {name: point.facts.get(name, "–") for name in names}
+    return found
+
+
+def _follows_step(points: Sequence[Point], name: str) -> bool:
+    """A fact that only changes from step to step, such as reads' tuning by layout, is no climb of its own."""
+    by_step: dict[str | None, set[str]] = {}
+    for point in points:
+        by_step.setdefault(point.ladder_step, set()).add(point.facts.get(name, "–"))
+    return all(len(values) == 1 for values in by_step.values())
 
 
 def _ratio(now: float, before: float | None) -> str:
