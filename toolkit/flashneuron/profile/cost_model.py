@@ -88,7 +88,7 @@ def token_cost(
 
 def read_cost(points: Sequence[CurvePoint], requests: float, read_bytes: float, threads: int) -> tuple[float, float]:
     """(wall µs, processor µs) of a batch of reads, `read_bytes` together; of less than one read, its share."""
-    if requests <= 0:
+    if requests < 1e-6:
         return 0.0, 0.0
     in_flight = min(float(threads), max(1.0, requests))
     size = read_bytes / requests

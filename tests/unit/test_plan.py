@@ -1,0 +1,175 @@
+"""Plans: from a replay's events to a table and a recommendation; rates that runs teach."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner
+from runs import make_run
+
+from flashneuron.cli.plan import command
+from flashneuron.errors import FlashneuronError, InputError, RunnerError
+from flashneuron.package.manifest import Package
+from flashneuron.profile import plan as plans
+from flashneuron.profile.flash_curve import CurvePoint, FlashCurve
+from flashneuron.profile.plan import Target, make_plan
+from flashneuron.profile.rates import DeviceRates, Observation, Work, add_rates, compute_times, observe, read_rates
+from flashneuron.profile.settings import RunSettings
+from flashneuron.report.plan_table import plan_json, plan_text
+
+TINY = Path(__file__).parents[1] / "data" / "tiny_package"
+MINIMUM, ALL = 20 << 20, 30 << 20
+CONDITIONS = {"device": "phone", "kind": "adb", "cores": 8}
+
+
+def curve() -> FlashCurve:
+    points = [
+        CurvePoint(read_bytes=4096 << i, threads=t, reads=100, wall_us=round(100 * (80 + 4 * 2**i) / t), cpu_us=500)
+        for i in range(11)
+        for t in (1, 2, 4, 8)
+    ]
+    return FlashCurve(
+        measured="2026-01-01T00:00:00+00:00", conditions=CONDITIONS, points=points, file_bytes=1 << 30,
+        block_bytes=4096, direct_io=True, bytes_read=1, dram_bytes_per_s=10**10, dram_threads=4,
+    )  # fmt: skip
+
+
+TARGET = Target("phone", curve(), DeviceRates(), cores=8)
+
+
+class Replays:
+    """A runner whose caches hold what the budget leaves over the minimum."""
+
+    def __init__(self) -> None:
+        self.asked: list[Mapping[str, str]] = []
+
+    def events(self, verb: str, keys: Mapping[str, str], stdin: bytes = b"") -> Iterator[dict[str, Any]]:
+        assert verb == "replay"
+        self.asked.append(keys)
+        ram = int(keys.get("ram", ALL))
+        budget = {"roles": [], "minimum_bytes": MINIMUM, "all_resident_bytes": ALL, "ram_bytes": ram}
+        if ram < MINIMUM:
+            raise RunnerError("budget_too_small", "ram is below the minimum", budget)
+        missing = round(40 * (ALL - ram) / (ALL - MINIMUM))
+        layer = {"cache_rows": 1, "selected": 1000, "hits": 1000 - 10 * missing, "misses": 10 * missing,
+                 "requests": 10 * missing, "bytes_read": 10 * missing * 4096,
+                 "early_requests": 0, "early_bytes_read": 0}  # fmt: skip
+        settings = {"backend": "xnnpack", "predictor": "lowrank", "overlap": "on", "io_threads": keys["io_threads"]}
+        yield {"event": "replay", "settings": settings, "block_bytes": 4096, "tokens": 10, "layers": [layer] * 2,
+               "budget": budget}  # fmt: skip
+
+
+def plan_of(*rams: int, target: Target = TARGET) -> plans.Plan:
+    points = [RunSettings(ram=ram, window="auto") for ram in rams]
+    return make_plan(Package.open(TINY), "identity", Replays(), {"package": "x"}, target, points)
+
+
+def test_more_memory_is_predicted_to_be_faster_and_the_fastest_is_recommended() -> None:
+    plan = plan_of(MINIMUM, 25 << 20, ALL)
+    walls = [each.cost.wall_us for each in plan.predictions]
+    assert walls == sorted(walls, reverse=True)
+    assert plan.recommended is plan.predictions[-1]
+    assert plan.predictions[-1].replayed.hit_rate == 1
+
+
+def test_of_budgets_that_are_as_fast_the_smallest_is_recommended() -> None:
+    plan = plan_of(ALL, ALL + 1, ALL - 1)
+    assert plan.recommended.asked.ram == ALL - 1
+
+
+def test_the_reader_is_tuned_by_the_curve_and_threads_are_the_devices() -> None:
+    runner = Replays()
+    make_plan(Package.open(TINY), "identity", runner, {"package": "x"}, TARGET, [RunSettings(ram=ALL)])
+    assert runner.asked[0]["io_threads"] == "8"
+    assert runner.asked[0]["threads"] == "4"
+    assert runner.asked[0]["block"] == "4096"
+
+
+def test_a_budget_that_is_too_small_is_shown_beside_the_others_and_refused_alone() -> None:
+    plan = plan_of(MINIMUM - 1, ALL)
+    assert [each.asked.ram for each in plan.refusals] == [MINIMUM - 1]
+    text = plan_text(plan, TARGET, None)
+    assert "does not fit: ram is below the minimum" in text
+    assert "minimum" in text.splitlines()[-4] + text.splitlines()[-5] + text
+    with pytest.raises(RunnerError, match="below the minimum"):
+        plan_of(MINIMUM - 1)
+
+
+def test_table_and_object_say_what_they_are() -> None:
+    plan = plan_of(25 << 20, ALL)
+    text = plan_text(plan, TARGET, "phone by its curve")
+    assert "predicted for" in text
+    assert "simulated: phone by its curve" in text
+    assert text.count("← recommended") == 1
+    assert "by DRAM bandwidth" in text
+    found = json.loads(json.dumps(plan_json(plan, TARGET, None)))
+    assert found["recommended"] == found["predictions"][1]
+    assert found["predictions"][0]["wall_us"] > found["predictions"][1]["wall_us"]
+    assert found["simulated"] is None
+
+
+def test_an_answer_that_breaks_the_protocol_is_one_line() -> None:
+    class Silent(Replays):
+        def events(self, verb: str, keys: Mapping[str, str], stdin: bytes = b"") -> Iterator[dict[str, Any]]:
+            yield {"event": "replay", "tokens": "many"}
+
+    with pytest.raises(FlashneuronError, match="rebuild it"):
+        make_plan(Package.open(TINY), "x", Silent(), {}, TARGET, [RunSettings(ram=ALL)])
+
+
+def observation(package: str, times_us: float, scale: int = 1) -> Observation:
+    work = Work(layers=2, attention=scale << 20, head=scale << 20, predictor=scale << 18, ffn=scale << 19, inserted=0)
+    names = ("attention", "predictor", "ffn", "memory", "head", "other")
+    return Observation(package=package, settings="s", threads=2, work=work, times_us=dict.fromkeys(names, times_us))
+
+
+def test_own_runs_count_before_others_and_others_before_a_guess() -> None:
+    work = observation("a", 1).work
+    both = DeviceRates(observations=[observation("b", 900), observation("a", 100), observation("a", 300)])
+    own, basis = compute_times(both, "a", "s", work, 2, 1e10)
+    assert basis == "runs of this package"
+    assert own.attention_us == pytest.approx(200)
+    other, basis = compute_times(both, "c", "s", observation("c", 0, scale=2).work, 2, 1e10)
+    assert basis == "runs of other packages"
+    assert other.head_us == pytest.approx(2 * 300)
+    guess, basis = compute_times(DeviceRates(), "a", "s", work, 2, 1e10)
+    assert basis == "DRAM bandwidth"
+    assert guess.total_us > 0
+    assert compute_times(both, "a", "s", work, 4, 1e10)[1] == "DRAM bandwidth"  # other threads say nothing
+
+
+def test_a_run_teaches_its_device(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    assert read_rates(CONDITIONS) == DeviceRates()
+    found = observe(make_run(), Package.open(TINY))
+    assert found is not None
+    add_rates(CONDITIONS, found)
+    add_rates(CONDITIONS, None)
+    assert read_rates(CONDITIONS).observations == [found]
+    next((tmp_path / "flashneuron" / "rates").iterdir()).write_text("{")
+    with pytest.raises(InputError, match="is damaged; remove it"):
+        read_rates(CONDITIONS)
+
+
+def test_the_command_refuses_what_cannot_be_planned_in_one_line(tmp_path: Path) -> None:
+    (tmp_path / "curve.json").write_text("{}")
+
+    def refused(*arguments: str) -> str:
+        result = CliRunner().invoke(command, [str(TINY), *arguments])
+        assert result.exception is not None
+        return str(result.exception)
+
+    assert "has no activation trace" in refused("--device", "host")
+    assert "not both" in refused("--device", "host", "--curve", "x")
+    with pytest.raises(InputError, match="is not a flash curve"):
+        plans_target(tmp_path / "curve.json")
+
+
+def plans_target(path: Path) -> Target:
+    from flashneuron.profile.target import target_of_file
+
+    return target_of_file(path)
