@@ -50,4 +50,4 @@ def arguments_of(ctx: click.Context, changed: Mapping[str, Any]) -> list[str]:
     values = [
         str(ctx.params[each.name]) for each in ctx.command.params if isinstance(each, click.Argument) and each.name
     ]
-    return [str(ctx.command.name), *words, "--", *values]
+    return [str(ctx.info_name), *words, "--", *values]

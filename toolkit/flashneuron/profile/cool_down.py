@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from flashneuron.device.parse import thermal_level
 from flashneuron.profile.run_file import CoolDown
@@ -69,26 +69,24 @@ class CoolingDown:
         """Returns when the device is as cool as at the start, or the limit is reached: what was waited for, and the
         conditions now.
         """
-        begun = self.now()
+        begun, passed = self.now(), 0.0
         conditions = ask()
         heat = Heat.of(conditions)
-        if not heat.comparable(start):
-            return CoolDown(limit_s=self.limit_s, waited_s=0, state="untold"), conditions
         warmer = heat.warmer_than(start)
         if warmer and self.limit_s > 0:
             with progress.step(f"cool down: {', '.join(warmer)}", self.limit_s, "s") as advance:
-                passed = 0.0
                 while warmer and passed < self.limit_s:
                     self.sleep(min(_PAUSE_S, self.limit_s - passed))
                     conditions = ask()
-                    warmer = Heat.of(conditions).warmer_than(start)
+                    heat = Heat.of(conditions)
+                    warmer = heat.warmer_than(start)
                     advance(self.now() - begun - passed)
                     passed = self.now() - begun
             if warmer:
                 progress.note(f"still warm after {self.limit_s:g} s: {', '.join(warmer)}; the next run says so")
-        waited = round(self.now() - begun, 3) if self.limit_s > 0 else 0
-        state = CoolDown(limit_s=self.limit_s, waited_s=waited, state="warm" if warmer else "cool", warmer=warmer)
-        return state, conditions
+        state: Literal["cool", "warm", "untold"] = "warm" if warmer else "cool"
+        state = state if heat.comparable(start) else "untold"
+        return CoolDown(limit_s=self.limit_s, waited_s=round(passed, 3), state=state, warmer=warmer), conditions
 
 
 def _fact(conditions: Conditions, group: str, name: str) -> Any:
