@@ -14,9 +14,8 @@ import tempfile
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass, field
-from types import TracebackType
-from typing import IO, TextIO
+from dataclasses import dataclass
+from typing import TextIO
 
 from flashneuron.errors import DeviceError
 
@@ -47,18 +46,19 @@ def run_on_each(
 ) -> dict[str, Outcome]:
     """Runs `command` with the arguments of each device to its end, all at once. An interruption ends all of them."""
     lock = threading.Lock()
+    children = {device: _Child(device, [*command, *words], err, lock) for device, words in arguments.items()}
     with ExitStack() as stack, _ended_like_ctrl_c():
-        children = {
-            device: stack.enter_context(_Child(device, [*command, *words], err, lock))
-            for device, words in arguments.items()
-        }
+        for child in children.values():
+            stack.callback(child.close)
         try:
+            for child in children.values():
+                child.start()
             return {device: child.outcome() for device, child in children.items()}
         except KeyboardInterrupt:
             for child in children.values():
                 child.interrupt()
             for child in children.values():
-                child.finish(_PATIENCE_S)
+                child.wait(_PATIENCE_S)
             raise
 
 
@@ -70,54 +70,54 @@ def failures(outcomes: Mapping[str, Outcome]) -> DeviceError | None:
     return DeviceError(f"{len(failed)} of {len(outcomes)} devices failed: {', '.join(failed)}; its lines above say why")
 
 
-@dataclass
 class _Child:
-    """Leaving the block kills it if it still runs."""
+    """`close` kills it if it still runs; it may come before `start`."""
 
-    device: str
-    command: Sequence[str]
-    err: TextIO
-    lock: threading.Lock  # of err
-    _process: subprocess.Popen[str] = field(init=False)
-    _stdout: IO[str] = field(init=False)
-    _lines: threading.Thread = field(init=False)
+    def __init__(self, device: str, command: Sequence[str], err: TextIO, lock: threading.Lock) -> None:
+        self._device, self._command = device, command
+        self._err, self._lock = err, lock  # lock: of err
+        self._stdout = tempfile.TemporaryFile("w+", encoding="utf-8")  # noqa: SIM115  closed by close
+        self._lines = threading.Thread(target=self._pass_on, daemon=True)
+        self._process: subprocess.Popen[str] | None = None
 
-    def __enter__(self) -> _Child:
-        self._stdout = tempfile.TemporaryFile("w+", encoding="utf-8")
+    def start(self) -> None:
         self._process = subprocess.Popen(
-            self.command, stdin=subprocess.DEVNULL, stdout=self._stdout, stderr=subprocess.PIPE, encoding="utf-8",
+            self._command, stdin=subprocess.DEVNULL, stdout=self._stdout, stderr=subprocess.PIPE, encoding="utf-8",
             errors="replace", start_new_session=True,
         )  # fmt: skip
-        self._lines = threading.Thread(target=self._pass_on, daemon=True)
         self._lines.start()
-        return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        if self._process.poll() is None:
+    def close(self) -> None:
+        if self._process:
             self._process.kill()
-        self._process.wait()
-        self._lines.join()
+            self._process.wait()
+        if self._lines.is_alive():
+            self._lines.join()
         self._stdout.close()
 
     def _pass_on(self) -> None:
-        assert self._process.stderr is not None
+        assert self._process
+        assert self._process.stderr
         for line in self._process.stderr:
-            with self.lock, suppress(OSError):
-                print(f"[{self.device}] {line.rstrip()}", file=self.err, flush=True)
+            with self._lock, suppress(OSError):
+                print(f"[{self._device}] {line.rstrip()}", file=self._err, flush=True)
 
     def outcome(self) -> Outcome:
+        """Waits for its end."""
+        assert self._process
         code = self._process.wait()
         self._lines.join()
         self._stdout.seek(0)
         return Outcome(code if code >= 0 else 128 - code, self._stdout.read())
 
     def interrupt(self) -> None:
-        if self._process.poll() is None:
+        if self._process:
             self._process.send_signal(signal.SIGINT)
 
-    def finish(self, seconds: float) -> None:
-        with suppress(subprocess.TimeoutExpired):
-            self._process.wait(seconds)
+    def wait(self, seconds: float) -> None:
+        if self._process:
+            with suppress(subprocess.TimeoutExpired):
+                self._process.wait(seconds)
 
 
 @contextmanager
