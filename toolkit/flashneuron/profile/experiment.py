@@ -12,10 +12,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TypeVar
 
+from flashneuron.device.runner import Runner
 from flashneuron.errors import InputError
 from flashneuron.profile.budgets import spread_budgets
 from flashneuron.profile.cool_down import CoolingDown, Heat
 from flashneuron.profile.ladder import LADDER
+from flashneuron.profile.orphans import OWNER, end_orphans, owner
 from flashneuron.profile.run_file import Run, WarmUp, Workload, read_run, write_run
 from flashneuron.profile.session import Generation, Session
 from flashneuron.profile.settings import RunSettings
@@ -102,6 +104,10 @@ def measure(
     """Every job `repeats` times, after a warm-up. Runs that `folder` holds already, of just this package, device,
     versions, settings and workload, are read, not measured again.
     """
+    if isinstance(session.runner, Runner):
+        session.runner.note[OWNER] = owner()
+        for name in end_orphans(session.runner.device):
+            progress.note(f"ended run {name} of a profile that was killed")
     known = session.conditions()
     start = Heat.of(known)
     device = {name: known.get(name) for name in _IDENTITY}
