@@ -129,9 +129,7 @@ def test_nonsense_is_one_line_and_nothing_runs(
 
 def test_a_budget_below_the_minimum_is_one_line_and_the_table(device: FakeDevice, profile: Cli) -> None:
     def refuse(name: str) -> None:
-        raise RunnerError(
-            "budget_too_small", "ram 8 MiB is below the minimum of 20 MiB; give --ram 20M", budget(8 * MIB)
-        )
+        raise RunnerError("budget_too_small", "ram 8 MiB is below the minimum of 20 MiB", budget(8 * MIB))
 
     device.on_event = refuse
     code, out, err = profile("-p", "abc", "--max-new-tokens", "4", "--ram", "8M")

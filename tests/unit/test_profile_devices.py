@@ -61,6 +61,12 @@ def test_one_that_fails_stops_no_other_and_is_named_at_the_end(tmp_path: Path) -
     assert "major faults" in done.stdout
 
 
+def test_tables_of_several_devices_name_them() -> None:
+    done = profile("--device", "good-1,good-2", "-o", "out")
+    rows = done.stdout.partition("\nMemory\n")[2].splitlines()
+    assert [row.split()[0] for row in rows] == ["device", "──────", "good-1", "good-1", "good-2", "good-2"]
+
+
 class Watched(io.StringIO):
     """Does something once these lines were written."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import textwrap
 from pathlib import Path
 
 import pytest
@@ -10,8 +11,10 @@ from fake_profile import TINY
 from hypothesis import given
 from hypothesis import strategies as st
 
+from flashneuron.cli import profile
 from flashneuron.errors import InputError
 from flashneuron.package.manifest import Package
+from flashneuron.profile import workload_file
 from flashneuron.profile.text import TextCodec
 from flashneuron.profile.workload import Prompt, default_text, make_workload, prompt_of
 from flashneuron.profile.workload_file import read_workload
@@ -119,6 +122,19 @@ def test_a_workload_file_has_prompts_with_lengths_of_their_own(tmp_path: Path, f
         ("chat: long", False, 9, None),
     ]
     assert [each.text for each in found] == ["abc", "e" * 30, default_text()]
+
+
+def test_the_examples_that_people_are_shown_are_read(tmp_path: Path) -> None:
+    (tmp_path / "essay.txt").write_text("to be or not to be")
+    readme = (TINY.parents[2] / "README.md").read_text()
+    shown = [block for block in readme.split("```")[1::2] if "[[prompts]]" in block]
+    shown.append(textwrap.dedent((workload_file.__doc__ or "").partition("\n\n")[2]))
+    words = (profile.command.help or "").partition("prompts = ")[2]
+    shown.append("prompts = " + words.partition("\n\n")[0])
+    for text in shown:
+        (tmp_path / "shown.toml").write_text(text)
+        assert len(read_workload(tmp_path / "shown.toml")) >= 2
+    assert len(shown) == 3
 
 
 @pytest.mark.parametrize(

@@ -35,11 +35,13 @@ def _facts(one: Measured) -> dict[str, Any]:
 
 def _memory_table(measured: Sequence[Measured]) -> str:
     """At the end of each run, as the kernel counts it."""
+    several = len({one.run.device for one in measured}) > 1
     rows = []
     for one in measured:
         memory, cooled = one.run.result.memory, one.run.cool_down
         rows.append(
             (
+                *([one.run.device] if several else []),
                 format_bytes(one.run.ram_bytes),
                 one.run.ladder_step or "–",
                 str(one.run.repeat + 1),
@@ -50,4 +52,5 @@ def _memory_table(measured: Sequence[Measured]) -> str:
                 {"cool": "cool", "warm": "warm"}.get(cooled.state if cooled else "", "not known"),
             )
         )
-    return text_table(("RAM", "step", "run", "peak RSS", "RssAnon", "VmSwap", "major faults", "started"), rows)
+    headings = ("RAM", "step", "run", "peak RSS", "RssAnon", "VmSwap", "major faults", "started")
+    return text_table(("device", *headings) if several else headings, rows)
