@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from runs import EMULATED
 
 from flashneuron.device.parse import parse_battery, parse_thermal
+from flashneuron.errors import RunnerError
 from flashneuron.profile.cool_down import TOLERANCE_C, CoolingDown, Heat
 from flashneuron.profile.experiment import Job, Measured, Point, measure
 from flashneuron.profile.run_file import Workload, read_run
@@ -146,8 +147,10 @@ def test_no_wait_is_longer_than_its_limit(start: dict[str, Any], told: list[dict
     assert found.state != "warm" or clock.seconds == limit_s
 
 
-def profile(device: FakeDevice, folder: Path, cooling: CoolingDown, said: Said | None = None) -> list[Measured]:
-    return measure(device.session(), JOBS, 1, folder, said or Said(), cooling)
+def profile(
+    device: FakeDevice, folder: Path, cooling: CoolingDown, said: Said | None = None, jobs: list[Job] = JOBS
+) -> list[Measured]:
+    return measure(device.session(), jobs, 1, folder, said or Said(), cooling)
 
 
 def test_each_run_waits_for_the_heat_of_those_before_and_records_it(tmp_path: Path) -> None:
@@ -184,3 +187,18 @@ def test_where_nothing_is_left_to_measure_nothing_is_warmed_up(tmp_path: Path) -
     again = FakeDevice()
     assert len(profile(again, tmp_path, Clock().cooling(0))) == 2
     assert again.generated == []
+
+
+def test_the_smallest_budget_is_tried_first_and_one_that_is_too_small_costs_no_run(tmp_path: Path) -> None:
+    device = FakeDevice()
+    jobs = [Job(Point(RunSettings(ram=ram)), WORKLOAD) for ram in (None, 32 << 20, 8 << 20)]
+
+    def refuse(name: str) -> None:
+        if device.generated[-1][0].get("ram") == str(8 << 20):
+            raise RunnerError("budget_too_small", "too small")
+
+    device.on_event = refuse
+    with pytest.raises(RunnerError):
+        profile(device, tmp_path, Clock().cooling(0), jobs=jobs)
+    assert len(device.generated) == 1
+    assert list(tmp_path.iterdir()) == []

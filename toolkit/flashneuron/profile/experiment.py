@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import itertools
 import json
+import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -109,29 +110,30 @@ def measure(
         for name in end_orphans(session.runner.device):
             progress.note(f"ended run {name} of a profile that was killed")
     known = session.conditions()
-    start = Heat.of(known)
     device = {name: known.get(name) for name in _IDENTITY}
+    planned = [
+        (repeat, job, folder / _file_name(session, device, job, repeat)) for repeat, job in schedule(jobs, repeats)
+    ]
+    missing = [job for _, job, path in planned if not path.exists()]
     found: list[Measured] = []
-    kept, warmed = 0, None
-    with progress.step("profile", len(jobs) * repeats, "runs") as advance:
-        for repeat, job in schedule(jobs, repeats):
-            path = folder / _file_name(session, device, job, repeat)
+    with progress.step("profile", len(planned), "runs") as advance:
+        start = Heat.of(known)
+        if missing and not start.comparable(start):
+            progress.note(f"{session.device} tells no heat, so no run waits for it to cool down")
+        # By the smallest budget: one that is too small is refused before anything is measured.
+        warmed = warm_up(session, min(missing, key=_ram), progress) if missing else None
+        for repeat, job, path in planned:
             if path.exists():
                 found.append(Measured(read_run(path), path))
-                kept += 1
             else:
-                if warmed is None:
-                    if not start.comparable(start):
-                        progress.note(f"{session.device} tells no heat, so no run waits for it to cool down")
-                    warmed = warm_up(session, job, progress)
                 cooled, before = cooling.wait(start, session.conditions, progress)
-                progress.note(f"run {len(found) + 1} of {len(jobs) * repeats}: {job.label}")
+                progress.note(f"run {len(found) + 1} of {len(planned)}: {job.label}")
                 run = measure_one(session, job, repeat, before)
                 run = run.model_copy(update={"warm_up": warmed, "cool_down": cooled})
                 write_run(run, path)
                 found.append(Measured(run, path))
             advance(1)
-    if kept:
+    if kept := len(planned) - len(missing):
         progress.note(f"{kept} of {len(found)} runs were in {folder} already; remove it to measure them again")
     return found
 
@@ -220,6 +222,12 @@ def _file_name(session: Session, device: Mapping[str, Any], job: Job, repeat: in
     ]
     words += [format_bytes(point.settings.ram).replace(" ", "") if point.settings.ram else "resident"]
     return "-".join([*filter(None, words), digest, f"r{repeat}"]) + ".json"
+
+
+def _ram(job: Job) -> float:
+    """All resident is the largest."""
+    ram = job.point.settings.ram
+    return math.inf if ram is None else ram
 
 
 def _now() -> datetime:
