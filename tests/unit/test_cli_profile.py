@@ -82,7 +82,7 @@ def test_json_tells_of_each_run_its_memory_and_how_it_began(device: FakeDevice, 
 def test_the_table_tells_the_memory_of_each_run(device: FakeDevice, profile: Cli) -> None:
     _, out, _ = profile("--ram", "24M", "--repeat", "2")
     heading, _, *rows = out.partition("\nMemory\n")[2].splitlines()
-    assert heading.split() == ["RAM", "step", "run", "peak", "RSS", "RssAnon", "VmSwap", "major", "faults", "started"]
+    assert heading.split() == ["RAM", "run", "peak", "RSS", "RssAnon", "VmSwap", "major", "faults", "started"]
     assert [row.split()[-2:] for row in rows] == [["not", "known"]] * 2
 
 

@@ -12,6 +12,7 @@ from flashneuron.report.table import text_table
 from flashneuron.units import format_bytes
 
 STYLES = ("table", "json", "files")
+_IF_SEVERAL = ("device", "prompt", "step")  # columns
 
 
 def shown(measured: Sequence[Measured], style: str) -> str:
@@ -35,22 +36,24 @@ def _facts(one: Measured) -> dict[str, Any]:
 
 def _memory_table(measured: Sequence[Measured]) -> str:
     """At the end of each run, as the kernel counts it."""
-    several = len({one.run.device for one in measured}) > 1
-    rows = []
-    for one in measured:
-        memory, cooled = one.run.result.memory, one.run.cool_down
-        rows.append(
-            (
-                *([one.run.device] if several else []),
-                format_bytes(one.run.ram_bytes),
-                one.run.ladder_step or "–",
-                str(one.run.repeat + 1),
-                format_bytes(memory.peak_rss_bytes),
-                format_bytes(memory.rss_anon_bytes),
-                format_bytes(memory.vm_swap_bytes),
-                str(memory.major_faults),
-                {"cool": "cool", "warm": "warm"}.get(cooled.state if cooled else "", "not known"),
-            )
-        )
-    headings = ("RAM", "step", "run", "peak RSS", "RssAnon", "VmSwap", "major faults", "started")
-    return text_table(("device", *headings) if several else headings, rows)
+    rows = [_memory_row(one) for one in measured]
+    told = [
+        name for name in rows[0] if name not in ("device", "prompt", "step") or len({row[name] for row in rows}) > 1
+    ]
+    return text_table(told, [[row[name] for name in told] for row in rows])
+
+
+def _memory_row(one: Measured) -> dict[str, str]:
+    memory, cooled = one.run.result.memory, one.run.cool_down
+    return {
+        "device": one.run.device,
+        "prompt": one.run.workload.source,
+        "step": one.run.ladder_step or "–",
+        "RAM": format_bytes(one.run.ram_bytes),
+        "run": str(one.run.repeat + 1),
+        "peak RSS": format_bytes(memory.peak_rss_bytes),
+        "RssAnon": format_bytes(memory.rss_anon_bytes),
+        "VmSwap": format_bytes(memory.vm_swap_bytes),
+        "major faults": str(memory.major_faults),
+        "started": {"cool": "cool", "warm": "warm"}.get(cooled.state if cooled else "", "not known"),
+    }
