@@ -19,6 +19,7 @@ from flashneuron.emulator.cgroup import groups_of
 from flashneuron.emulator.phone import start_phone, stop_phone
 from flashneuron.emulator.profiles import load_profile, profile_names
 from flashneuron.errors import DeviceError, InputError
+from flashneuron.profile.cool_down import CoolingDown, Heat
 from flashneuron.progress import SilentProgress
 from flashneuron.report.summary import where
 
@@ -58,6 +59,24 @@ def test_heat_shows_slows_and_is_told(struck: RunningPhone, device: AdbDevice) -
     invoke(struck, "thermal", "none")
     assert conditions(device)["emulated"]["events"] == {}
     assert [int(path.read_text()) for path in quotas if path.exists()] == [-1]
+
+
+def test_heat_is_waited_for_until_the_phone_tells_that_it_is_gone(struck: RunningPhone, device: AdbDevice) -> None:
+    start, passed = Heat.of(conditions(device)), 0.0
+
+    def sleep(seconds: float) -> None:
+        nonlocal passed
+        passed += seconds
+        if passed >= 20:
+            invoke(struck, "thermal", "none")
+
+    invoke(struck, "thermal", "moderate")
+    cooling = CoolingDown(300, lambda: passed, sleep)
+    cooled, now = cooling.wait(start, lambda: conditions(device), SilentProgress())
+    assert (cooled.state, cooled.waited_s, now["thermal"]["status"]) == ("cool", 20, "none")
+    assert now["thermal"]["temperatures_c"]
+    assert now["uptime_s"]
+    assert now["load_average"]
 
 
 def test_battery_and_memory(struck: RunningPhone, device: AdbDevice) -> None:

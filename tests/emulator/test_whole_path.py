@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
+import random
+import subprocess
+import sys
 from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
@@ -192,6 +196,28 @@ def test_the_ladder_is_one_command(phone: RunningPhone, sample_fp32: Package, tm
         assert after.bytes_read < before.bytes_read
     assert totals[4].requests < totals[3].requests
     assert totals[4].bytes_wanted == totals[3].bytes_wanted
+
+
+def test_a_profile_that_is_killed_goes_on(
+    sample_fp32: Package, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Killed as soon as it says that the second or third run begins, which goes on without it."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))  # a host device of its own
+    words = ["profile", str(sample_fp32.folder), "--device", "host", "--residency", "naive", "--max-new-tokens", "200"]
+    words += ["--ram", "40M", "--repeat", "3", "-o", str(tmp_path / "runs")]
+    begun = random.choice((2, 3))
+    command = [sys.executable, "-c", "from flashneuron.cli.main import main; main()", *words]
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stderr
+        said = list(itertools.takewhile(lambda line: not line.startswith(f"run {begun} of 3"), process.stderr))
+        process.kill()
+    kept = find_runs([tmp_path / "runs"])
+    assert len(kept) == begun - 1, said
+    assert all(read_run(path) for path in kept)
+    outcome = CliRunner().invoke(cli, words, catch_exceptions=False)
+    assert outcome.exit_code == 0, outcome.output
+    assert f"{begun - 1} of 3 runs were in" in outcome.stderr
+    assert len(list((tmp_path / "runs").iterdir())) == 3
 
 
 @pytest.mark.parametrize(

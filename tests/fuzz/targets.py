@@ -92,7 +92,8 @@ def device_texts(data: bytes) -> None:
     text = data.decode("utf-8", "replace")
     for read in (
         parse.split_sections, parse.parse_facts, parse.parse_df, parse.parse_properties, parse.parse_meminfo,
-        parse.parse_battery, parse.parse_thermal, parse.parse_cpuinfo_model, parse_devices, parse_runs,
+        parse.parse_battery, parse.parse_thermal, parse.parse_cpuinfo_model, parse.parse_battery_saver,
+        parse.parse_cpu_policies, parse.parse_uptime, parse.parse_load, parse.thermal_level, parse_devices, parse_runs,
     ):  # fmt: skip
         read(text)  # type: ignore[operator]
 

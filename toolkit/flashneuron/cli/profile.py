@@ -9,42 +9,35 @@ import click
 
 from flashneuron.cli.options import (
     budget_explained,
-    device_option,
     format_option,
     list_options,
     package_argument,
     sampling_options,
     split_lists,
 )
+from flashneuron.cli.profile_options import measuring_options, workload_options
+from flashneuron.cli.profile_output import STYLES, shown
+from flashneuron.cli.profile_several import profile_several
+from flashneuron.cli.profile_workloads import WORKLOAD, devices_of, workloads_of
 from flashneuron.cli.progress import make_progress
-from flashneuron.errors import InputError
 from flashneuron.package.manifest import Package
 from flashneuron.profile import ladder
-from flashneuron.profile.budgets import spread_budgets
-from flashneuron.profile.experiment import check_folder, grid, measure, with_budgets, with_context, with_ladder
+from flashneuron.profile.cool_down import CoolingDown
+from flashneuron.profile.experiment import check_folder, complete, grid, jobs_of, measure, with_context
 from flashneuron.profile.session import open_session
 from flashneuron.profile.settings import RunSettings
-from flashneuron.profile.text import TextCodec
-from flashneuron.profile.workload import make_workload, workload_text
-from flashneuron.report.render import render_json, render_text
 
 
 @click.command()
 @package_argument
 @list_options
 @sampling_options
-@click.option("--ladder", "steps", is_flag=True, help="Measure the paper's steps, from naive to bundling.")
-@click.option("--repeat", type=click.IntRange(1), default=3, show_default=True, help="Runs of each, in both orders.")
-@click.option("-p", "--prompt", metavar="TEXT", help="The prompt; default: the package's golden prompt.")
-@click.option("--text", type=click.Path(path_type=Path), help="A file to cut the prompt from.")
-@click.option("--prompt-tokens", type=click.IntRange(1), default=128, show_default=True, help="At most so many.")
-@click.option("--max-new-tokens", type=click.IntRange(2), default=64, show_default=True, help="Tokens to generate.")
-@click.option("-o", "--output", type=click.Path(path_type=Path), help="Folder of runs; default: runs/NAME.")
-@device_option
-@format_option("table", "json")
+@workload_options
+@measuring_options
+@format_option(*STYLES)
 def command(
-    package: Path, steps: bool, repeat: int, prompt: str | None, text: Path | None, prompt_tokens: int,
-    max_new_tokens: int, output: Path | None, device: str | None, style: str, **texts: Any,
+    package: Path, steps: bool, repeat: int, cool_down: float, output: Path | None,
+    devices: tuple[str, ...], style: str, **more: Any,
 ) -> None:  # fmt: skip
     """Measure PKG on a device for every combination of the listed options; without --ram at 4 budgets.
 
@@ -54,26 +47,27 @@ def command(
     Examples:
       flashneuron profile sample.fnpkg --ram 24M,28M,32M --window 2,4,auto
       flashneuron profile sample.fnpkg --ladder -o runs/ladder
+      flashneuron profile sample.fnpkg --device 127.0.0.1:5038,host
+      flashneuron profile sample.fnpkg --workload chat.toml     # for instance these two lines:
+        prompts = [{text = "In the beginning"}, {file = "essay.txt", prompt_tokens = 256}]
+        max_new_tokens = 64     # of each prompt that says nothing else; file: from chat.toml's folder
     """
-    lists, sampling = split_lists(texts)
+    progress = make_progress()
+    lists, sampling = split_lists({name: text for name, text in more.items() if name not in WORKLOAD})
     points = grid(lists, RunSettings.parse(sampling))
     opened = Package.open(package)
-    if steps and (fixed := [f"--{name}" for name in ladder.DECIDED if name in lists]):
-        raise InputError(f"--ladder sets {', '.join(fixed)} itself; leave that out")
     if steps:
-        ladder.check_package(opened.manifest)
-    chosen, source = workload_text(prompt, text, opened)
-    context = opened.manifest.model.max_context
-    workload = make_workload(TextCodec.of(opened), chosen, source, prompt_tokens, max_new_tokens, context)
-    points = with_context(points, len(workload.prompt_ids) + max_new_tokens)
+        ladder.check(opened.manifest, lists)
+    workloads = workloads_of({name: more[name] for name in WORKLOAD}, opened, progress.note)
+    points = with_context(points, max(len(each.prompt_ids) + each.max_new_tokens for each in workloads))
     folder = output or Path("runs") / package.resolve().name
     check_folder(folder)
-    progress = make_progress()
-    with open_session(opened, device, progress) as session, budget_explained():
-        if steps:
-            points = with_ladder(points)
-        elif "ram" not in lists:
-            points = with_budgets(points, lambda point: spread_budgets(session.budget(point.settings)))
-        runs = measure(session, points, workload, repeat, folder, progress)
-    click.echo(render_json(runs) if style == "json" else render_text(runs))
+    chosen = devices_of(devices)
+    if len(chosen) > 1:
+        profile_several(click.get_current_context(), chosen, folder, style)
+        return
+    with open_session(opened, next(iter(chosen), None), progress) as session, budget_explained():
+        points = complete(points, session, ladder=steps, budgets_open="ram" not in lists)
+        runs = measure(session, jobs_of(points, workloads), repeat, folder, progress, CoolingDown(cool_down))
+    click.echo(shown(runs, style))
     progress.note(f"{len(runs)} runs in {folder}; see them: flashneuron report {folder}")

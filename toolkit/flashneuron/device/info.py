@@ -7,11 +7,15 @@ from typing import Any
 
 from flashneuron.device.parse import (
     parse_battery,
+    parse_battery_saver,
+    parse_cpu_policies,
     parse_cpuinfo_model,
     parse_df,
+    parse_load,
     parse_meminfo,
     parse_properties,
     parse_thermal,
+    parse_uptime,
     split_sections,
 )
 from flashneuron.device.protocol import Device
@@ -31,13 +35,19 @@ s cpuinfo; cat /proc/cpuinfo
 s storage; at=$1; while [ ! -e "$at" ]; do at=${at%/*}; at=${at:-/}; done; df -k "$at"
 s battery; dumpsys battery
 s thermal; dumpsys thermalservice
+s saver; command -v getprop > /dev/null && settings get global low_power
+s policies; for p in /sys/devices/system/cpu/cpufreq/policy[0-9]*; do
+for f in related_cpus scaling_governor scaling_cur_freq scaling_max_freq cpuinfo_max_freq; do
+[ -r "$p/$f" ] && echo "${p##*policy} $f $(cat "$p/$f")"; done; done
+s uptime; cat /proc/uptime
+s load; cat /proc/loadavg
 s release; . /etc/os-release && echo "$PRETTY_NAME"
 s emulated; cat "$2"
 """
 
 
 def conditions(device: Device) -> dict[str, Any]:
-    """Device, system, memory, storage, battery and heat, now. None where the device does not say."""
+    """Device, system, memory, storage, battery, heat, frequencies and load, now. None where the device does not say."""
     result = device.shell(["sh", "-c", _SCRIPT, "conditions", str(device.root), EMULATED_FACTS])
     text = split_sections(result.text)
     properties = parse_properties(text.get("properties", ""))
@@ -61,7 +71,11 @@ def conditions(device: Device) -> dict[str, Any]:
         "storage_total_bytes": storage.total_bytes if storage else None,
         "storage_free_bytes": storage.free_bytes if storage else None,
         "battery": parse_battery(text.get("battery", "")),
+        "battery_saver": parse_battery_saver(text.get("saver", "")),
         "thermal": parse_thermal(text.get("thermal", "")),
+        "cpu_policies": parse_cpu_policies(text.get("policies", "")),
+        "uptime_s": parse_uptime(text.get("uptime", "")),
+        "load_average": parse_load(text.get("load", "")),
         "emulated": _json_object(text.get("emulated", "")),
     }
 

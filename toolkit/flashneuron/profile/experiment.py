@@ -5,21 +5,28 @@ from __future__ import annotations
 import hashlib
 import itertools
 import json
+import math
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
+from flashneuron.device.runner import Runner
 from flashneuron.errors import InputError
+from flashneuron.profile.budgets import spread_budgets
+from flashneuron.profile.cool_down import CoolingDown, Heat
 from flashneuron.profile.ladder import LADDER
-from flashneuron.profile.run_file import Run, Workload, read_run, write_run
+from flashneuron.profile.orphans import OWNER, end_orphans, owner
+from flashneuron.profile.run_file import Run, WarmUp, Workload, read_run, write_run
 from flashneuron.profile.session import Generation, Session
 from flashneuron.profile.settings import RunSettings
 from flashneuron.progress import Progress
 from flashneuron.units import format_bytes
 
+WARM_UP_PROMPT_TOKENS, WARM_UP_NEW_TOKENS = 16, 4
+_T = TypeVar("_T")
 _IDENTITY = ("kind", "model", "soc", "cpu", "cores", "emulated")  # conditions that make it another device
 
 
@@ -38,6 +45,29 @@ class Point:
         return ", ".join([f"ram {ram}", *words])
 
 
+@dataclass(frozen=True)
+class Job:
+    """One run: what is measured, and what it computes."""
+
+    point: Point
+    workload: Workload
+    named: bool = False  # whether the label says which workload it is
+
+    @property
+    def label(self) -> str:
+        return f"{self.workload.source}, {self.point.label}" if self.named else self.point.label
+
+
+@dataclass(frozen=True)
+class Measured:
+    run: Run
+    path: Path
+
+
+def jobs_of(points: Sequence[Point], workloads: Sequence[Workload]) -> list[Job]:
+    return [Job(point, workload, len(workloads) > 1) for point, workload in itertools.product(points, workloads)]
+
+
 def grid(lists: Mapping[str, Sequence[str]], base: RunSettings) -> list[Point]:
     """The cross product of lists of option texts, in the order given. Raises InputError naming a bad option."""
     points = []
@@ -53,50 +83,82 @@ def with_context(points: Sequence[Point], tokens: int) -> list[Point]:
     return [replace(point, settings=replace(point.settings, context=tokens)) for point in points]
 
 
-def with_budgets(points: Sequence[Point], budgets: Callable[[Point], Sequence[int]]) -> list[Point]:
-    """Every point at the budgets chosen for it, in bytes."""
-    return [replace(point, settings=replace(point.settings, ram=size)) for point in points for size in budgets(point)]
+def complete(points: Sequence[Point], session: Session, ladder: bool, budgets_open: bool) -> list[Point]:
+    """Every point at the ladder's steps; without a ladder at budgets chosen for it, where those are open."""
+    if ladder:
+        return [Point(step.apply(point.settings), step.name) for point, step in itertools.product(points, LADDER)]
+    if not budgets_open:
+        return list(points)
+    chosen = {point: spread_budgets(session.budget(point.settings)) for point in points}
+    return [replace(point, settings=replace(point.settings, ram=size)) for point in points for size in chosen[point]]
 
 
-def with_ladder(points: Sequence[Point]) -> list[Point]:
-    return [Point(step.apply(point.settings), step.name) for point, step in itertools.product(points, LADDER)]
-
-
-def schedule(points: Sequence[Point], repeats: int) -> Iterator[tuple[int, Point]]:
-    """(repeat, point): A B C, C B A, A B C, … so that a device that warms up favours no point."""
+def schedule(jobs: Sequence[_T], repeats: int) -> Iterator[tuple[int, _T]]:
+    """(repeat, job): A B C, C B A, A B C, … so that a device that warms up favours none."""
     for repeat in range(repeats):
-        yield from ((repeat, point) for point in (points if repeat % 2 == 0 else reversed(points)))
+        yield from ((repeat, job) for job in (jobs if repeat % 2 == 0 else reversed(jobs)))
 
 
 def measure(
-    session: Session, points: Sequence[Point], workload: Workload, repeats: int, folder: Path, progress: Progress
-) -> list[Run]:
-    """Every point `repeats` times. Runs that `folder` holds already, of just this package, device, versions, settings
-    and workload, are read, not measured again."""
+    session: Session, jobs: Sequence[Job], repeats: int, folder: Path, progress: Progress, cooling: CoolingDown
+) -> list[Measured]:
+    """Every job `repeats` times, after a warm-up. Runs that `folder` holds already, of just this package, device,
+    versions, settings and workload, are read, not measured again.
+    """
+    if isinstance(session.runner, Runner):
+        session.runner.note[OWNER] = owner()
+        for name in end_orphans(session.runner.device):
+            progress.note(f"ended run {name} of a profile that was killed")
     known = session.conditions()
     device = {name: known.get(name) for name in _IDENTITY}
-    runs, kept = [], 0
-    with progress.step("profile", len(points) * repeats, "runs") as advance:
-        for repeat, point in schedule(points, repeats):
-            path = folder / _file_name(session, device, point, workload, repeat)
+    planned = [
+        (repeat, job, folder / _file_name(session, device, job, repeat)) for repeat, job in schedule(jobs, repeats)
+    ]
+    missing = [job for _, job, path in planned if not path.exists()]
+    found: list[Measured] = []
+    with progress.step("profile", len(planned), "runs") as advance:
+        start = Heat.of(known)
+        if missing and not start.comparable(start):
+            progress.note(f"{session.device} tells no heat, so no run waits for it to cool down")
+        # By the smallest budget: one that is too small is refused before anything is measured.
+        warmed = warm_up(session, min(missing, key=_ram), progress) if missing else None
+        for repeat, job, path in planned:
             if path.exists():
-                runs.append(read_run(path))
-                kept += 1
+                found.append(Measured(read_run(path), path))
             else:
-                progress.note(f"run {len(runs) + 1} of {len(points) * repeats}: {point.label}")
-                runs.append(measure_one(session, point, workload, repeat))
-                write_run(runs[-1], path)
+                cooled, before = cooling.wait(start, session.conditions, progress)
+                progress.note(f"run {len(found) + 1} of {len(planned)}: {job.label}")
+                run = measure_one(session, job, repeat, before)
+                run = run.model_copy(update={"warm_up": warmed, "cool_down": cooled})
+                write_run(run, path)
+                found.append(Measured(run, path))
             advance(1)
-    if kept:
-        progress.note(f"{kept} of {len(runs)} runs were in {folder} already; remove it to measure them again")
-    return runs
+    if kept := len(planned) - len(missing):
+        progress.note(f"{kept} of {len(found)} runs were in {folder} already; remove it to measure them again")
+    return found
 
 
-def measure_one(session: Session, point: Point, workload: Workload, repeat: int) -> Run:
-    settings = settings_of(point, workload)
-    started, before = datetime.now(UTC), session.conditions()
-    generation = session.generate(settings, workload.prompt_ids)
-    return make_run(session, settings, workload, generation, started, before, repeat, point.ladder_step)
+def warm_up(session: Session, job: Job, progress: Progress) -> WarmUp:
+    """A short run that counts for nothing: it loads programs and wakes the processor up, at nobody's expense."""
+    progress.note(f"warm-up: {job.label}")
+    ids, new = job.workload.prompt_ids[:WARM_UP_PROMPT_TOKENS], min(WARM_UP_NEW_TOKENS, job.workload.max_new_tokens)
+    settings = replace(settings_of(job), max_new_tokens=new)
+    started = _now()
+    made = session.generate(settings, ids)
+    return WarmUp(
+        started=started.isoformat(timespec="seconds"),
+        asked=settings.asked(),
+        prompt_tokens=len(ids),
+        tokens=made.result.tokens,
+        wall_us=made.prefill.wall_us + made.result.totals.wall_us,
+    )
+
+
+def measure_one(session: Session, job: Job, repeat: int, before: dict[str, Any]) -> Run:
+    settings = settings_of(job)
+    started = _now()
+    generation = session.generate(settings, job.workload.prompt_ids)
+    return make_run(session, settings, job.workload, generation, started, before, repeat, job.point.ladder_step)
 
 
 def make_run(
@@ -128,9 +190,9 @@ def make_run(
     )
 
 
-def settings_of(point: Point, workload: Workload) -> RunSettings:
+def settings_of(job: Job) -> RunSettings:
     """What the runner is asked: end-of-text is ignored so that all runs have the same length."""
-    return replace(point.settings, max_new_tokens=workload.max_new_tokens, ignore_eos=True)
+    return replace(job.point.settings, max_new_tokens=job.workload.max_new_tokens, ignore_eos=True)
 
 
 def check_folder(folder: Path) -> None:
@@ -143,14 +205,15 @@ def check_folder(folder: Path) -> None:
         raise InputError(f"cannot make {folder}: {error.strerror}; give another with -o") from None
 
 
-def _file_name(session: Session, device: Mapping[str, Any], point: Point, workload: Workload, repeat: int) -> str:
+def _file_name(session: Session, device: Mapping[str, Any], job: Job, repeat: int) -> str:
+    point = job.point
     identity = {
         "package": session.package_ref().sha256,
         "device": device,
         "versions": session.versions(),
         "settings": session.tuned(point.settings).asked(),
         "step": point.ladder_step,
-        "workload": workload.model_dump(),
+        "workload": job.workload.model_dump(),
     }
     digest = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:10]
     words = [
@@ -159,3 +222,13 @@ def _file_name(session: Session, device: Mapping[str, Any], point: Point, worklo
     ]
     words += [format_bytes(point.settings.ram).replace(" ", "") if point.settings.ram else "resident"]
     return "-".join([*filter(None, words), digest, f"r{repeat}"]) + ".json"
+
+
+def _ram(job: Job) -> float:
+    """All resident is the largest."""
+    ram = job.point.settings.ram
+    return math.inf if ram is None else ram
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 
 from flashneuron.errors import InputError
@@ -41,6 +42,13 @@ LADDER = (
     Step("+ bundling", "cached", "lowrank", "bundled", WINDOW),
 )
 DECIDED = ("residency", "predictor", "window", "layout", "hot", "order", "overlap")  # what the ladder sets itself
+
+
+def check(manifest: Manifest, given: Collection[str]) -> None:
+    """Raises InputError unless the ladder can be measured. `given`: the names of the settings that were asked for."""
+    if fixed := [f"--{name}" for name in DECIDED if name in given]:
+        raise InputError(f"--ladder sets {', '.join(fixed)} itself; leave that out")
+    check_package(manifest)
 
 
 def check_package(manifest: Manifest) -> None:

@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from flashneuron.errors import InputError
 from flashneuron.package.atomic import atomic_write
 
-SCHEMA_MAJOR, SCHEMA_MINOR = 1, 2  # major: meaning or absence of a field; minor: a field more
+SCHEMA_MAJOR, SCHEMA_MINOR = 1, 3  # major: meaning or absence of a field; minor: a field more
 
 
 class _Record(BaseModel):
@@ -128,6 +128,25 @@ class Workload(_Record):
     max_new_tokens: int
 
 
+class WarmUp(_Record):
+    """A short run before the first one that counts; of what it measured only the time is kept."""
+
+    started: str  # ISO 8601, UTC
+    asked: dict[str, Any]
+    prompt_tokens: int
+    tokens: int
+    wall_us: int  # of prefill and decoding
+
+
+class CoolDown(_Record):
+    """What the run waited for, so that heat of the runs before it does not slow it down."""
+
+    limit_s: float  # 0: none
+    waited_s: float
+    state: Literal["cool", "warm", "untold"]  # as at the start of the profile, warmer, or the device tells no heat
+    warmer: list[str] = []  # what was
+
+
 class Run(_Record):
     """`tokens` holds every generated token; one that the prefill gave selected no neurons and is not a decode step."""
 
@@ -146,6 +165,8 @@ class Run(_Record):
     result: Result
     conditions_before: dict[str, Any]
     conditions_after: dict[str, Any]
+    warm_up: WarmUp | None = None  # before the first run of the profile that this one belongs to
+    cool_down: CoolDown | None = None  # before this run
     versions: dict[str, str]
 
     @field_validator("started")

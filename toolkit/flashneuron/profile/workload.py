@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from importlib import resources
 from pathlib import Path
 from typing import BinaryIO
 
-from flashneuron.errors import InputError, PackageError
-from flashneuron.package.manifest import Package
+from flashneuron.errors import InputError
 from flashneuron.profile.run_file import Workload
 from flashneuron.profile.settings import RunSettings
 from flashneuron.profile.text import TextCodec
 
 NEW_TOKENS = 128  # of `run`, where nothing is said
+PAPER_PROMPT_TOKENS, PAPER_NEW_TOKENS = 128, 256  # what `profile` measures, where nothing is said
+DEFAULT_SOURCE = "default text"
 
 
 def fit(settings: RunSettings, prompt: int, max_context: int) -> RunSettings:
@@ -36,31 +37,63 @@ def fit(settings: RunSettings, prompt: int, max_context: int) -> RunSettings:
     return replace(settings, max_new_tokens=min(NEW_TOKENS, room) if wanted is None else wanted)
 
 
-def make_workload(
-    codec: TextCodec, text: str, source: str, prompt_tokens: int, max_new_tokens: int, max_context: int
-) -> Workload:
-    """The first `prompt_tokens` tokens of a text, prefix included, and the tokens to generate."""
-    ids = codec.encode_prompt(text)[:prompt_tokens]
-    fit(RunSettings(max_new_tokens=max_new_tokens), len(ids), max_context)
-    return Workload(source=source, prompt_ids=ids, max_new_tokens=max_new_tokens)
+@dataclass(frozen=True)
+class Prompt:
+    """A text and how much of it is taken; None leaves a length to `make_workload`."""
+
+    source: str  # where it is from, for people
+    text: str
+    whole: bool  # meant as it is, rather than a text to cut a prompt from
+    prompt_tokens: int | None = None
+    max_new_tokens: int | None = None
 
 
-def workload_text(prompt: str | None, file: Path | None, package: Package) -> tuple[str, str]:
-    """The text to cut a prompt from and, for people, where it is from."""
-    if prompt is not None and file is not None:
+def make_workload(prompt: Prompt, codec: TextCodec, max_context: int) -> tuple[Workload, str | None]:
+    """The first tokens of a text, prefix included, and how many to generate: as asked, else the paper's lengths as far
+    as the model's context goes. Also a line that says what was cut. Raises InputError where what is asked does not fit.
+    """
+    ids = codec.encode_prompt(prompt.text)
+    wanted = prompt.prompt_tokens or PAPER_PROMPT_TOKENS
+    taken = min(wanted, len(ids))
+    if prompt.prompt_tokens is None and not prompt.whole:
+        left = max_context - (prompt.max_new_tokens or PAPER_NEW_TOKENS)
+        if prompt.max_new_tokens is None:  # where both lengths do not fit, they shrink alike
+            left = max(left, max_context * PAPER_PROMPT_TOKENS // (PAPER_PROMPT_TOKENS + PAPER_NEW_TOKENS))
+        taken = max(1, min(taken, left))
+    new = prompt.max_new_tokens or min(PAPER_NEW_TOKENS, max(1, max_context - taken))
+    fit(RunSettings(max_new_tokens=new), taken, max_context)
+    workload = Workload(source=prompt.source, prompt_ids=ids[:taken], max_new_tokens=new)
+    return workload, _what_was_cut(prompt, len(ids), workload, max_context)
+
+
+def _what_was_cut(prompt: Prompt, tokens: int, workload: Workload, max_context: int) -> str | None:
+    taken, new = len(workload.prompt_ids), workload.max_new_tokens
+    wanted = prompt.prompt_tokens or PAPER_PROMPT_TOKENS
+    found = []
+    if taken < wanted and taken < tokens:
+        found.append(f"{taken} tokens in instead of {wanted}, since the context holds {max_context}")
+    elif taken < wanted and not prompt.whole:
+        found.append(f"{taken} tokens in instead of {wanted}, since the text has no more")
+    elif taken < tokens and prompt.whole and prompt.prompt_tokens is None:
+        found.append(f"the first {taken} of {tokens} tokens in")
+    if prompt.max_new_tokens is None and new < PAPER_NEW_TOKENS:
+        found.append(f"{new} tokens out instead of {PAPER_NEW_TOKENS}, since the context holds {max_context}")
+    return f"{prompt.source}: {'; '.join(found)}" if found else None
+
+
+def prompt_of(text: str | None, file: Path | None, prompt_tokens: int | None, max_new_tokens: int | None) -> Prompt:
+    """The one prompt of -p, --text or neither. Errors: InputError."""
+    if text is not None and file is not None:
         raise InputError("give -p or --text, not both")
-    if prompt is not None:
-        return prompt, "given prompt"
-    return (read_text(file), file.name) if file else (golden_prompt(package), "golden prompt")
+    if text is not None:
+        return Prompt("given prompt", text, True, prompt_tokens, max_new_tokens)
+    source, text = (file.name, read_text(file)) if file else (DEFAULT_SOURCE, default_text())
+    return Prompt(source, text, False, prompt_tokens, max_new_tokens)
 
 
-def golden_prompt(package: Package) -> str:
-    """The prompt that the package's reference outputs were computed with."""
-    entries = package.with_role("golden")
-    try:
-        return str(json.loads(package.read(entries[0].path))["prompt"])
-    except (IndexError, KeyError, TypeError, ValueError):
-        raise PackageError(f"package {package.manifest.name} has no golden prompt; give -p or --text") from None
+def default_text() -> str:
+    """A part of the sample model's held-out text (public domain), of about 2000 tokens."""
+    return resources.files("flashneuron.profile").joinpath("default_prompt.txt").read_text(encoding="utf-8")
 
 
 def read_text(path: Path) -> str:
