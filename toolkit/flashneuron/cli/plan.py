@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from flashneuron.cli.options import (
 from flashneuron.errors import InputError
 from flashneuron.package.manifest import Package
 from flashneuron.profile.budgets import spread_budgets
-from flashneuron.profile.experiment import grid, with_budgets, with_context
+from flashneuron.profile.experiment import Point, grid, with_context
 from flashneuron.profile.plan import budget_of, make_plan, require_trace
 from flashneuron.profile.settings import RunSettings
 from flashneuron.profile.target import local_place, local_runner, target_here, target_of_file
@@ -60,7 +61,8 @@ def command(
     runner, (place, identity) = local_runner(), local_place(opened)
     with budget_explained():
         if "ram" not in lists:
-            points = with_budgets(points, lambda point: spread_budgets(budget_of(runner, place, point.settings)))
+            chosen = {each: spread_budgets(budget_of(runner, place, each.settings)) for each in points}
+            points = [Point(replace(each.settings, ram=size)) for each in points for size in chosen[each]]
         plan = make_plan(opened, identity, runner, place, target, [point.settings for point in points])
     simulated = f"{target.name} by its curve in {curve}" if curve else None
     if style == "json":

@@ -19,6 +19,7 @@ from flashneuron.profile.budgets import spread_budgets
 from flashneuron.profile.cool_down import CoolingDown, Heat
 from flashneuron.profile.ladder import LADDER
 from flashneuron.profile.orphans import OWNER, end_orphans, owner
+from flashneuron.profile.predicted import learn, predict_points
 from flashneuron.profile.run_file import Run, WarmUp, Workload, read_run, write_run
 from flashneuron.profile.session import Generation, Session
 from flashneuron.profile.settings import RunSettings
@@ -122,6 +123,7 @@ def measure(
             progress.note(f"{session.device} tells no heat, so no run waits for it to cool down")
         # By the smallest budget: one that is too small is refused before anything is measured.
         warmed = warm_up(session, min(missing, key=_ram), progress) if missing else None
+        predicted = predict_points(session, [job.point.settings for job in missing], progress) if missing else {}
         for repeat, job, path in planned:
             if path.exists():
                 found.append(Measured(read_run(path), path))
@@ -129,8 +131,10 @@ def measure(
                 cooled, before = cooling.wait(start, session.conditions, progress)
                 progress.note(f"run {len(found) + 1} of {len(planned)}: {job.label}")
                 run = measure_one(session, job, repeat, before)
-                run = run.model_copy(update={"warm_up": warmed, "cool_down": cooled})
+                seen = predicted.get(job.point.settings)
+                run = run.model_copy(update={"warm_up": warmed, "cool_down": cooled, "predicted": seen})
                 write_run(run, path)
+                learn(session, run)
                 found.append(Measured(run, path))
             advance(1)
     if kept := len(planned) - len(missing):

@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from flashneuron.errors import InputError
 from flashneuron.package.atomic import atomic_write
 
-SCHEMA_MAJOR, SCHEMA_MINOR = 1, 3  # major: meaning or absence of a field; minor: a field more
+SCHEMA_MAJOR, SCHEMA_MINOR = 1, 4  # major: meaning or absence of a field; minor: a field more
 
 
 class _Record(BaseModel):
@@ -147,6 +147,18 @@ class CoolDown(_Record):
     warmer: list[str] = []  # what was
 
 
+class Predicted(_Record):
+    """What the cost model said before anything was measured; means per token."""
+
+    wall_us: float
+    stall_us: float
+    compute_us: float
+    requests: float
+    bytes_read: float
+    hit_rate: float
+    basis: str  # what computing was told by
+
+
 class Run(_Record):
     """`tokens` holds every generated token; one that the prefill gave selected no neurons and is not a decode step."""
 
@@ -167,6 +179,7 @@ class Run(_Record):
     conditions_after: dict[str, Any]
     warm_up: WarmUp | None = None  # before the first run of the profile that this one belongs to
     cool_down: CoolDown | None = None  # before this run
+    predicted: Predicted | None = None
     versions: dict[str, str]
 
     @field_validator("started")

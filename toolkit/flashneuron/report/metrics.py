@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from flashneuron.profile.ladder import LADDER
-from flashneuron.profile.run_file import Counters, Run, TokenCounters
+from flashneuron.profile.run_file import Counters, Predicted, Run, TokenCounters
 from flashneuron.units import format_bytes
 
 PHASES = ("stall", "memory", "predictor", "attention", "ffn", "head")  # fields X_us of Counters; the rest is "other"
@@ -70,6 +70,7 @@ class Point:
     prefill_us: float  # median of the repeats
     layer_hit_rates: tuple[float, ...]
     peak_rss_bytes: int  # the largest of the repeats
+    predicted: Predicted | None = None
 
 
 def spread(values: Iterable[float]) -> Spread:
@@ -190,6 +191,7 @@ def _point(group: Sequence[Run]) -> Point:
         prefill_us=spread(run.prefill.wall_us for run in group).median,
         layer_hit_rates=tuple(hit_rate(layer) or 0.0 for layer in layers),
         peak_rss_bytes=max(run.result.memory.peak_rss_bytes for run in group),
+        predicted=first.predicted,
     )
 
 

@@ -29,6 +29,8 @@ def latency_plot(lines: Mapping[str, Sequence[Point]]) -> str:
                 ram, _ms([s.low for s in spread]), _ms([s.high for s in spread]), color=colour, alpha=0.16, lw=0
             )
             axes.plot(ram, _ms([s.median for s in spread]), color=colour, lw=2, marker="o", ms=5)
+            told = [(point.ram_bytes, point.predicted.wall_us) for point in line if point.predicted]
+            axes.plot([ram for ram, _ in told], _ms([us for _, us in told]), color=colour, lw=1.2, ls="--", marker="x")
             for point in line:
                 axes.plot([point.ram_bytes] * len(point.run_medians_us), _ms(point.run_medians_us), "o", ms=2.2,
                           color=COLOURS["paper"], mec=colour, mew=0.8)  # fmt: skip

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from flashneuron.profile.ladder import DECIDED
 from flashneuron.report.metrics import Point, Spread, differing
+from flashneuron.report.prediction import error, prediction_line
 from flashneuron.units import format_bytes
 
 
@@ -29,7 +30,7 @@ def quartiles(spread: Spread) -> str:
 
 def budget_rows(points: Sequence[Point]) -> Table:
     """One row a budget and setting."""
-    names = differing(points)
+    names, line = differing(points), prediction_line(points)
     rows = []
     for point in points:
         cost, all_resident = point.decode, point.runs[0].ready.budget.all_resident_bytes
@@ -46,6 +47,7 @@ def budget_rows(points: Sequence[Point]) -> Table:
                 f"{cost.requests:.1f}",
                 "–" if cost.hit_rate is None else f"{cost.hit_rate:.1%}",
                 milliseconds(cost.parts_us["stall"]),
+                *([_predicted(point)] if line else []),
                 f"{len(point.runs)} × {len(point.runs[0].decoded)}",
             )
         )
@@ -64,7 +66,15 @@ def budget_rows(points: Sequence[Point]) -> Table:
         "ms/token: median [quartiles] of decoded tokens over all runs; the other columns are means, peak RSS a maximum."
         " ÷ wanted: bytes read over the records' bytes (reads are whole blocks, and cross gaps where that pays)."
     )
-    return Table((*headings, "hits", "stall ms", "runs × tokens"), rows, note)
+    headings += ("hits", "stall ms", *(["predicted ms"] if line else []), "runs × tokens")
+    return Table(headings, rows, note)
+
+
+def _predicted(point: Point) -> str:
+    wrong = error(point)
+    if point.predicted is None or wrong is None:
+        return "–"
+    return f"{milliseconds(point.predicted.wall_us)} ({wrong:+.0%})"
 
 
 def ladder_rows(points: Sequence[Point]) -> Table:

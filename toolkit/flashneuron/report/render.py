@@ -19,6 +19,7 @@ from flashneuron.report.metrics import PARTS, Point, differing, lines, points
 from flashneuron.report.origin import conditions_rows, fact_rows, origins, remarks
 from flashneuron.report.page import render_page, when
 from flashneuron.report.point_tables import Table, budget_rows, ladder_rows, ladder_variants, milliseconds
+from flashneuron.report.prediction import error, prediction_line
 from flashneuron.report.table import markdown_table, text_table
 from flashneuron.units import format_bytes
 
@@ -43,6 +44,7 @@ def render_json(runs: Sequence[Run]) -> str:
         "points": [_point_json(point) for point in found],
         "origins": origins(runs),
         "remarks": remarks(runs),
+        "prediction": prediction_line(found),
         "flash_curves": [curve_json(device) for device in probed_devices(found)],
     }
     return json.dumps(data, ensure_ascii=False)
@@ -86,6 +88,7 @@ def _join(runs: Sequence[Run], table: Any, mark: str, heading: str, tail: str) -
         if chosen:
             made = rows(chosen)
             blocks.append("\n".join([heading.format(name), table(made.headings, made.rows), "", made.note]))
+    blocks += filter(None, [prediction_line(budget)])
     return "\n\n".join(blocks) + tail
 
 
@@ -105,6 +108,7 @@ def _budget_section(found: Sequence[Point]) -> dict[str, Any]:
         "memory": Markup(plots.memory_plot(_BUDGET, bars)),
         "roles": [(_NAMES.get(role, role), plots.role_variable(role)) for role in roles],
         "table": budget_rows(found),
+        "prediction": prediction_line(found),
     }
 
 
@@ -174,6 +178,8 @@ def _point_json(point: Point) -> dict[str, Any]:
         "facts": point.facts,
         **asdict(point.decode),
         "layer_hit_rates": point.layer_hit_rates,
+        "predicted": point.predicted.model_dump() if point.predicted else None,
+        "prediction_error": error(point),
         "conditions_before": [run.conditions_before for run in point.runs],
         "conditions_after": [run.conditions_after for run in point.runs],
     }
