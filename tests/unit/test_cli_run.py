@@ -331,6 +331,21 @@ def test_run_etdump_refuses_an_existing_folder_before_anything_runs(
 
 
 @pytest.mark.parametrize(
+    ("file", "says"), [(".", "is not a file; name another for --trace"), ("no/t.json", "is not a folder; make it")]
+)
+def test_run_trace_refuses_a_bad_name_before_anything_runs(runner: FakeRunner, cli: Cli, file: str, says: str) -> None:
+    code, out, err = cli("run", TINY, "-p", "abc", "--trace", file)
+    assert (code != 0, out, runner.calls, err.count("\n")) == (True, "", [], 1)
+    assert says in err
+
+
+def test_run_trace_needs_a_device_that_sends_files(runner: FakeRunner, cli: Cli, tmp_path: Path) -> None:
+    code, out, err = cli("run", TINY, "-p", "abc", "--trace", "t.json")
+    assert (code != 0, out, runner.calls, list(tmp_path.glob("t.json*"))) == (True, "", [], [])
+    assert "cannot send files; run without --trace" in err
+
+
+@pytest.mark.parametrize(
     ("arguments", "says"),
     [
         ([], "name runs (files or folders of them), or --etdump"),

@@ -26,7 +26,7 @@ struct Verb {
 std::vector<Verb> verbs() {
   std::vector<std::string> generate = kSettings;
   generate.insert(generate.end(), kSampling.begin(), kSampling.end());
-  generate.push_back("etdump");
+  generate.insert(generate.end(), {"etdump", "trace"});
   std::vector<std::string> score = kSettings;
   score.insert(score.end(), {"uncounted", "steps"});
   return {{"version", {}, {}},
