@@ -39,12 +39,13 @@ from flashneuron.report.render import render_json, render_text
 @click.option("--text", type=click.Path(path_type=Path), help="A file to cut the prompt from.")
 @click.option("--prompt-tokens", type=click.IntRange(1), default=128, show_default=True, help="At most so many.")
 @click.option("--max-new-tokens", type=click.IntRange(2), default=64, show_default=True, help="Tokens to generate.")
+@click.option("--trace", is_flag=True, help="Write each run's trace too, beside it: RUN.trace.json; see run --trace.")
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="Folder of runs; default: runs/NAME.")
 @device_option
 @format_option("table", "json")
 def command(
     package: Path, steps: bool, repeat: int, prompt: str | None, text: Path | None, prompt_tokens: int,
-    max_new_tokens: int, output: Path | None, device: str | None, style: str, **texts: Any,
+    max_new_tokens: int, output: Path | None, device: str | None, style: str, trace: bool, **texts: Any,
 ) -> None:  # fmt: skip
     """Measure PKG on a device for every combination of the listed options; without --ram at 4 budgets.
 
@@ -74,6 +75,6 @@ def command(
             points = with_ladder(points)
         elif "ram" not in lists:
             points = with_budgets(points, lambda point: spread_budgets(session.budget(point.settings)))
-        runs = measure(session, points, workload, repeat, folder, progress)
+        runs = measure(session, points, workload, repeat, folder, progress, trace)
     click.echo(render_json(runs) if style == "json" else render_text(runs))
     progress.note(f"{len(runs)} runs in {folder}; see them: flashneuron report {folder}")

@@ -14,9 +14,10 @@ from typing import Any
 
 from flashneuron.errors import InputError
 from flashneuron.profile.ladder import LADDER
-from flashneuron.profile.run_file import Run, Workload, read_run, write_run
-from flashneuron.profile.session import Generation, Session
+from flashneuron.profile.run_file import TRACE_SUFFIX, Run, Workload, read_run, write_run
+from flashneuron.profile.session import NO_KEYS, Generation, Session
 from flashneuron.profile.settings import RunSettings
+from flashneuron.profile.trace import traced
 from flashneuron.progress import Progress
 from flashneuron.units import format_bytes
 
@@ -69,22 +70,25 @@ def schedule(points: Sequence[Point], repeats: int) -> Iterator[tuple[int, Point
 
 
 def measure(
-    session: Session, points: Sequence[Point], workload: Workload, repeats: int, folder: Path, progress: Progress
-) -> list[Run]:
+    session: Session, points: Sequence[Point], workload: Workload, repeats: int, folder: Path, progress: Progress,
+    trace: bool = False,
+) -> list[Run]:  # fmt: skip
     """Every point `repeats` times. Runs that `folder` holds already, of just this package, device, versions, settings
-    and workload, are read, not measured again."""
+    and workload, are read, not measured again. `trace`: each run's trace lies beside it; such runs are others than
+    those without."""
     known = session.conditions()
     device = {name: known.get(name) for name in _IDENTITY}
     runs, kept = [], 0
     with progress.step("profile", len(points) * repeats, "runs") as advance:
         for repeat, point in schedule(points, repeats):
-            path = folder / _file_name(session, device, point, workload, repeat)
+            path = folder / _file_name(session, device, point, workload, repeat, trace)
             if path.exists():
                 runs.append(read_run(path))
                 kept += 1
             else:
                 progress.note(f"run {len(runs) + 1} of {len(points) * repeats}: {point.label}")
-                runs.append(measure_one(session, point, workload, repeat))
+                with traced(session, path.with_suffix(TRACE_SUFFIX) if trace else None, progress) as keys:
+                    runs.append(measure_one(session, point, workload, repeat, keys))
                 write_run(runs[-1], path)
             advance(1)
     if kept:
@@ -92,10 +96,13 @@ def measure(
     return runs
 
 
-def measure_one(session: Session, point: Point, workload: Workload, repeat: int) -> Run:
+def measure_one(
+    session: Session, point: Point, workload: Workload, repeat: int, keys: Mapping[str, str] = NO_KEYS
+) -> Run:
+    """`keys`: for the runner, besides the settings."""
     settings = settings_of(point, workload)
     started, before = datetime.now(UTC), session.conditions()
-    generation = session.generate(settings, workload.prompt_ids)
+    generation = session.generate(settings, workload.prompt_ids, keys=keys)
     return make_run(session, settings, workload, generation, started, before, repeat, point.ladder_step)
 
 
@@ -143,7 +150,9 @@ def check_folder(folder: Path) -> None:
         raise InputError(f"cannot make {folder}: {error.strerror}; give another with -o") from None
 
 
-def _file_name(session: Session, device: Mapping[str, Any], point: Point, workload: Workload, repeat: int) -> str:
+def _file_name(
+    session: Session, device: Mapping[str, Any], point: Point, workload: Workload, repeat: int, trace: bool
+) -> str:
     identity = {
         "package": session.package_ref().sha256,
         "device": device,
@@ -151,6 +160,7 @@ def _file_name(session: Session, device: Mapping[str, Any], point: Point, worklo
         "settings": session.tuned(point.settings).asked(),
         "step": point.ladder_step,
         "workload": workload.model_dump(),
+        **({"trace": True} if trace else {}),
     }
     digest = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:10]
     words = [

@@ -16,8 +16,6 @@ from flashneuron.package.atomic import atomic_path
 from flashneuron.profile.session import NO_KEYS, Session
 from flashneuron.progress import Progress
 
-TRACE_SUFFIX = ".trace.json"  # of a trace beside its run file
-
 
 def check_trace_file(file: Path) -> None:
     """Errors: InputError, before anything runs."""
