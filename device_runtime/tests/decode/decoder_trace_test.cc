@@ -26,7 +26,7 @@ std::vector<RigOptions> variations() {
 }
 
 TEST(DecoderTrace, LeavesEveryBitAsItWas) {
-  const TinyPackage files({});
+  const TinyPackage files;
   for (RigOptions options : variations()) {
     const std::vector<float> expected = Rig(files, options).run(kPrompt, 6);
     Trace trace(0);
@@ -39,7 +39,7 @@ TEST(DecoderTrace, LeavesEveryBitAsItWas) {
 }
 
 TEST(DecoderTrace, SpansAddUpToTheCountersAndNest) {
-  const TinyPackage files({});
+  const TinyPackage files;
   for (RigOptions options : variations()) {
     Trace trace(now_us());
     options.trace = &trace;

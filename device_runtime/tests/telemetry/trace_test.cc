@@ -2,24 +2,10 @@
 
 #include <gtest/gtest.h>
 
-#include <atomic>
-#include <cstdlib>
-#include <new>
-#include <string>
 #include <thread>
 #include <vector>
 
-namespace {
-std::atomic<size_t> allocations = 0;  // of this whole program
-}  // namespace
-
-void* operator new(size_t bytes) {
-  ++allocations;
-  if (void* memory = std::malloc(bytes)) return memory;
-  throw std::bad_alloc();
-}
-void operator delete(void* memory) noexcept { std::free(memory); }
-void operator delete(void* memory, size_t) noexcept { std::free(memory); }
+#include "telemetry/allocations.h"
 
 namespace flashneuron {
 namespace {
@@ -73,7 +59,8 @@ TEST(Trace, NothingIsAllocatedWithoutATraceNorWhileOneIsRecorded) {
   Trace trace(0, {.spans = 10, .reads = 10});
   trace.start_workers(2);
   int64_t counted_us = 0;
-  const size_t before = allocations;
+  const size_t before = testing::allocations();
+  ASSERT_GT(before, 0u) << "the counter counts";
   for (SpanTrack* track : {static_cast<SpanTrack*>(nullptr), &trace.compute()}) {
     for (int span = 0; span < 20; ++span) {
       const ScopedSpan token(track, SpanKind::kToken, 1);
@@ -81,7 +68,7 @@ TEST(Trace, NothingIsAllocatedWithoutATraceNorWhileOneIsRecorded) {
     }
   }
   for (int read = 0; read < 20; ++read) trace.reads(1).add({});
-  EXPECT_EQ(allocations, before);
+  EXPECT_EQ(testing::allocations(), before);
   EXPECT_EQ(trace.compute().spans().size(), 10u);
   EXPECT_EQ(trace.dropped(), 30u + 15u);
 }
