@@ -8,9 +8,11 @@ from typing import Any
 import pytest
 from runs import EMULATED, HOST, generate_events
 
+from flashneuron.device.detached import DetachedRun
 from flashneuron.device.host import HostDevice
 from flashneuron.errors import DeviceError, FlashneuronError, InputError, RunnerError
 from flashneuron.package.manifest import Package
+from flashneuron.profile.attach import forget
 from flashneuron.profile.etdump import generate
 from flashneuron.profile.session import Session
 from flashneuron.profile.settings import RunSettings
@@ -161,3 +163,15 @@ def test_bad_names_are_refused_before_anything_runs(run: Run, runner: TracingRun
         with pytest.raises(InputError, match=says):
             run(file)
     assert runner.keys == {}
+
+
+def test_an_attached_run_leaves_no_trace_on_the_device(device: HostDevice, tmp_path: Path) -> None:
+    """Nor takes anything with it that it cannot have made."""
+    own, foreign = Path(device.root) / "tmp" / "a.trace", tmp_path / "b.trace"
+    for path in (own, Path(f"{own}.tmp"), foreign):
+        path.write_text("{}")
+    for path in (own, foreign):
+        assert forget(device, DetachedRun("abc", "exit 0", {"keys": {"ram": "5", "trace": str(path)}})) == ["trace"]
+    assert names(own.parent) == []
+    assert foreign.exists()
+    assert forget(device, DetachedRun("abc", "died", {})) == []

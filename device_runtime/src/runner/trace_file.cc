@@ -1,11 +1,12 @@
 #include "runner/trace_file.h"
 
+#include <algorithm>
 #include <filesystem>
 #include <fstream>
-#include <map>
 #include <string_view>
 #include <system_error>
 #include <utility>
+#include <vector>
 
 namespace flashneuron {
 namespace {
@@ -122,16 +123,19 @@ class Printer {
 
   // Submitted, and not yet completed by a worker: what counts as io_us while it is over 0.
   void print_in_flight() {
-    std::map<int64_t, int64_t> changes;  // by time
+    std::vector<std::pair<int64_t, int>> changes;  // at a time
     for (const ReadTrack& track : trace_.reads()) {
       for (const TraceRead& read : track.items()) {
-        ++changes[read.submitted_us];
-        --changes[read.end_us];
+        changes.emplace_back(read.submitted_us, 1);
+        changes.emplace_back(read.end_us, -1);
       }
     }
+    std::sort(changes.begin(), changes.end());
     int64_t in_flight = 0;
-    for (const auto& [time_us, change] : changes) {
+    for (size_t i = 0; i < changes.size(); ++i) {
+      const auto [time_us, change] = changes[i];
       in_flight += change;
+      if (i + 1 < changes.size() && changes[i + 1].first == time_us) continue;
       print({{"ph", "C"},
              {"name", "reads in flight"},
              {"pid", kProcess},
