@@ -4,6 +4,7 @@ import json
 import math
 import sys
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from runs import EMULATED, MIB, budget, generate_events
 from flashneuron.cli.main import main
 from flashneuron.errors import DeviceError, RunnerError
 from flashneuron.package.manifest import Package
+from flashneuron.profile.run_file import find_runs
 from flashneuron.profile.session import Session
 
 TINY = Path(__file__).parents[1] / "data" / "tiny_package"
@@ -336,6 +338,40 @@ def test_run_etdump_refuses_an_existing_folder_before_anything_runs(
     code, out, err = cli("run", TINY, "-p", "abc", "--etdump", tmp_path)
     assert (code != 0, out, runner.calls) == (True, "", [])
     assert "exists; name another folder for --etdump" in err
+
+
+@pytest.mark.parametrize(
+    ("file", "says"), [(".", "is not a file; name another for --trace"), ("no/t.json", "is not a folder; make it")]
+)
+def test_run_trace_refuses_a_bad_name_before_anything_runs(runner: FakeRunner, cli: Cli, file: str, says: str) -> None:
+    code, out, err = cli("run", TINY, "-p", "abc", "--trace", file)
+    assert (code != 0, out, runner.calls, err.count("\n")) == (True, "", [], 1)
+    assert says in err
+
+
+def test_profile_keeps_traces_beside_their_runs(
+    runner: FakeRunner, cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def made(session: Session, file: Path | None, progress: object) -> nullcontext[dict[str, str]]:
+        if file:
+            file.write_text("{}")
+        return nullcontext({"trace": "t"} if file else {})
+
+    monkeypatch.setattr("flashneuron.profile.experiment.traced", made)
+    asked = ("--ram", "24M", "--repeat", "1")
+    for more, calls, files in (((), 1, 1), (("--trace",), 2, 3), (("--trace",), 2, 3)):
+        assert profile(cli, *asked, *more)[0] == 0
+        assert (len(runner.calls), len(list((tmp_path / "out").iterdir()))) == (calls, files), "traced runs are others"
+    assert ["trace" in keys for _, keys, _ in runner.calls] == [False, True]
+    (trace,) = (tmp_path / "out").glob("*.trace.json")
+    assert trace.with_name(trace.name.replace(".trace.json", ".json")).is_file()
+    assert len(find_runs([tmp_path / "out"])) == 2
+
+
+def test_run_trace_needs_a_device_that_sends_files(runner: FakeRunner, cli: Cli, tmp_path: Path) -> None:
+    code, out, err = cli("run", TINY, "-p", "abc", "--trace", "t.json")
+    assert (code != 0, out, runner.calls, list(tmp_path.glob("t.json*"))) == (True, "", [], [])
+    assert "cannot send files; run without --trace" in err
 
 
 @pytest.mark.parametrize(

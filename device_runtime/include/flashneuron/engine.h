@@ -31,6 +31,7 @@ struct Budget {
 };
 
 struct EngineFacts {
+  std::string package_name;
   uint32_t layers = 0;
   uint32_t vocab_size = 0;
   uint32_t max_context = 0;
@@ -45,15 +46,17 @@ struct EngineFacts {
 };
 
 struct EngineState;
+class Trace;
 
 class Engine {
  public:
   // What `options` would need, whether or not it fits into options.ram_bytes. `options.context` absent: the model's
   // longest. Errors: those of load() but kBudgetTooSmall.
   static Result<Budget> budget(const Options& options);
-  // Errors: kNotFound, kCorrupt, kNewerFormat, kUnsupported (what the package lacks), kBadInput (an option's value),
-  // kBudgetTooSmall, kIo, kOutOfMemory, kInternal.
-  static Result<std::unique_ptr<Engine>> load(const Options& options);
+  // `trace`: to record in, by the engine and its session; it must outlive both, and is read when they are gone. Null:
+  // nothing is recorded. Errors: kNotFound, kCorrupt, kNewerFormat, kUnsupported (what the package lacks), kBadInput
+  // (an option's value), kBudgetTooSmall, kIo, kOutOfMemory, kInternal.
+  static Result<std::unique_ptr<Engine>> load(const Options& options, Trace* trace = nullptr);
   explicit Engine(std::unique_ptr<EngineState> state);  // for load()
   ~Engine();
   Engine(const Engine&) = delete;

@@ -4,7 +4,7 @@
 #include <numeric>
 #include <utility>
 
-#include "telemetry/timer.h"
+#include "telemetry/trace.h"
 
 namespace flashneuron {
 
@@ -39,17 +39,21 @@ Status Decoder::forward(std::span<const int32_t> ids, bool dense, bool seed) {
   const int64_t busy_before_us = parts_.queue.busy_us();
   const size_t tokens = ids.size();
   const size_t hidden = parts_.model.hidden_size;
-  FN_RETURN_IF_ERROR(parts_.embedding.embed(ids, position_, std::span(residual_).first(tokens * hidden), token_));
+  SpanTrack* const spans = parts_.queue.spans();
+  {
+    const ScopedSpan span(spans, SpanKind::kEmbed);
+    FN_RETURN_IF_ERROR(parts_.embedding.embed(ids, position_, std::span(residual_).first(tokens * hidden), token_));
+  }
   std::fill_n(ffn_out_.begin(), tokens * hidden, 0.0f);
 
   for (uint32_t layer = 0; layer < parts_.model.layers; ++layer) {
     Counters counters;
     const int64_t layer_busy_us = parts_.queue.busy_us();
     {
-      ScopedTimer layer_wall(counters.wall_us);
+      const TimedSpan layer_wall(spans, SpanKind::kLayer, counters.wall_us, layer);
       if (parts_.naive != nullptr) FN_RETURN_IF_ERROR((*parts_.naive)[layer].read_all(counters));
       {
-        ScopedTimer timer(counters.attention_us);
+        const TimedSpan span(spans, SpanKind::kAttention, counters.attention_us);
         FN_RETURN_IF_ERROR(parts_.attention.layer(layer, position_, static_cast<uint32_t>(tokens), residual_.data(),
                                                   ffn_out_.data(), parts_.kv, residual_.data(), ffn_input_.data()));
       }
@@ -78,7 +82,8 @@ Status Decoder::ffn(uint32_t layer, size_t tokens, bool dense, bool seed, Counte
   const std::span<const float> input = std::span(ffn_input_).first(tokens * hidden);
   const std::span<float> out = std::span(ffn_out_).first(tokens * hidden);
   const auto select = [&](uint32_t of_layer, size_t token, std::vector<uint32_t>& selected) {
-    ScopedTimer timer(counters.predictor_us);
+    const SpanKind kind = of_layer == layer ? SpanKind::kPredict : SpanKind::kPredictNext;
+    const TimedSpan span(parts_.queue.spans(), kind, counters.predictor_us);
     parts_.predictor->select(of_layer, input.subspan(token * hidden, hidden), selected);
   };
   if (!dense) {
@@ -104,7 +109,7 @@ Status Decoder::ffn(uint32_t layer, size_t tokens, bool dense, bool seed, Counte
 
 Status Decoder::logits(std::span<float> out) {
   ScopedTimer wall(token_.wall_us);
-  ScopedTimer head(token_.head_us);
+  const TimedSpan head(parts_.queue.spans(), SpanKind::kHead, token_.head_us);
   const size_t last = (last_tokens_ - 1) * parts_.model.hidden_size;
   return parts_.attention.head(residual_.data() + last, ffn_out_.data() + last, out);
 }

@@ -6,7 +6,7 @@
 #include <utility>
 
 #include "package/ffn_shard.h"
-#include "telemetry/timer.h"
+#include "telemetry/trace.h"
 
 namespace flashneuron {
 
@@ -83,7 +83,7 @@ Status FfnStage::begin(uint32_t layer, std::span<const float> x, std::span<const
   if (options_.keep_misses) {
     size_t misses = 0;
     {
-      ScopedTimer timer(counters.memory_us);
+      const TimedSpan span(queue_.spans(), SpanKind::kMemory, counters.memory_us);
       state.policy.touch(selected);
       for (const uint32_t neuron : selected) misses += state.cache.find(neuron) == nullptr;
     }
@@ -150,7 +150,7 @@ size_t FfnStage::choose_seeds(Layer& layer, const Selections& selections, Counte
   }
   size_t misses = 0;
   {
-    ScopedTimer timer(counters.memory_us);
+    const TimedSpan span(queue_.spans(), SpanKind::kMemory, counters.memory_us);
     for (auto token = newest_first.rbegin(); token != newest_first.rend(); ++token) layer.policy.touch(*token);
     for (const uint32_t neuron : all_) misses += chosen_[neuron] && layer.cache.find(neuron) == nullptr;
   }
@@ -159,7 +159,7 @@ size_t FfnStage::choose_seeds(Layer& layer, const Selections& selections, Counte
 }
 
 void FfnStage::make_room(Layer& layer, size_t room, Counters& counters) {
-  ScopedTimer timer(counters.memory_us);
+  const TimedSpan span(queue_.spans(), SpanKind::kMemory, counters.memory_us);
   for (const uint32_t neuron : layer.policy.evictions(layer.cache, static_cast<uint32_t>(room))) {
     layer.cache.evict(neuron);
   }
@@ -195,7 +195,7 @@ Status FfnStage::start(uint32_t layer, std::span<const float> x, size_t tokens, 
   if (options_.read_all) call_.demand = all_;
   counters.selected += static_cast<int64_t>(selected.size());
   {
-    ScopedTimer timer(counters.ffn_us);
+    const TimedSpan span(queue_.spans(), SpanKind::kFfn, counters.ffn_us);
     const std::span<const float> bias(weights_.biases[layer]);
     accumulator_.begin(x, tokens, bias.first(weights_.ffn_size), bias.subspan(weights_.ffn_size));
   }
@@ -233,7 +233,7 @@ Status FfnStage::turn_rounds(size_t i, Counters& counters) {
 Status FfnStage::walk(std::span<float> out, Counters& counters) {
   const std::span<const uint32_t> selected = call_.selected;
   if (call_.tokens == 1) {
-    ScopedTimer timer(counters.ffn_us);
+    const TimedSpan span(queue_.spans(), SpanKind::kFfn, counters.ffn_us);
     accumulator_.activate(call_.rows, activations_);
   }
   const size_t most = call_.tokens == 1 ? selected.size() : kMaxRows;
@@ -255,7 +255,7 @@ Status FfnStage::walk(std::span<float> out, Counters& counters) {
     const auto activations = std::span(activations_).first(selected.size());
     counters.fired += std::count_if(activations.begin(), activations.end(), [](float each) { return each > 0; });
   }
-  ScopedTimer timer(counters.ffn_us);
+  const TimedSpan span(queue_.spans(), SpanKind::kFfn, counters.ffn_us);
   accumulator_.finish(out);
   return {};
 }
@@ -282,7 +282,7 @@ Status FfnStage::wait_for(size_t i, Counters& counters) {
 void FfnStage::add(size_t begin, size_t end, Counters& counters) {
   const std::span<const NeuronRow> rows = std::span(call_.rows).subspan(begin, end - begin);
   {
-    ScopedTimer timer(counters.ffn_us);
+    const TimedSpan span(queue_.spans(), SpanKind::kFfn, counters.ffn_us);
     if (call_.tokens > 1) {
       accumulator_.activate(rows, activations_);
       accumulator_.add(rows, activations_);
@@ -301,7 +301,7 @@ void FfnStage::add(size_t begin, size_t end, Counters& counters) {
     }
   }
   Layer& state = layers_[call_.layer];
-  ScopedTimer timer(counters.memory_us);
+  const TimedSpan span(queue_.spans(), SpanKind::kMemory, counters.memory_us);
   for (size_t i = begin; i < end; ++i) {
     const bool room = state.cache.size() < state.cache.capacity();
     if (call_.missed[i] && room && call_.keep(call_.selected[i])) insert(state, call_.rows[i]);

@@ -4,7 +4,7 @@
 #include <optional>
 
 #include "core/align.h"
-#include "telemetry/timer.h"
+#include "telemetry/trace.h"
 
 namespace flashneuron {
 void ReadQueue::poll() {
@@ -88,7 +88,7 @@ Status ReadBatch::wait_until(size_t first, size_t last, Counters& counters) {
   const std::span<ReadQueue::Pending> reads = std::span(reads_).subspan(first, last - first);
   const auto over = [](const ReadQueue::Pending& read) { return read.done; };
   if (!std::all_of(reads.begin(), reads.end(), over)) {
-    ScopedTimer stall(counters.stall_us);
+    const TimedSpan stall(queue_->spans(), SpanKind::kStall, counters.stall_us);
     for (ReadQueue::Pending& read : reads) {
       while (!read.done) queue_->wait();
     }

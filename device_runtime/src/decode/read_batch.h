@@ -13,6 +13,7 @@
 #include "flash/read_plan.h"
 #include "flashneuron/stats.h"
 #include "flashneuron/status.h"
+#include "telemetry/trace.h"
 
 namespace flashneuron {
 
@@ -25,13 +26,16 @@ struct ReadTuning {
 // All reads in flight from one reader, whichever batch they belong to. One thread uses a queue and its batches.
 class ReadQueue {
  public:
-  // `reader` must outlive the queue, and the queue its batches.
-  explicit ReadQueue(FlashReader& reader, ReadTuning tuning = {}) : reader_(reader), tuning_(tuning) {}
+  // `reader` and `spans` must outlive the queue, and the queue its batches. `spans` is the track of the thread that
+  // uses the queue; null: it is not traced.
+  explicit ReadQueue(FlashReader& reader, ReadTuning tuning = {}, SpanTrack* spans = nullptr)
+      : reader_(reader), tuning_(tuning), spans_(spans) {}
   ReadQueue(const ReadQueue&) = delete;
   ReadQueue& operator=(const ReadQueue&) = delete;
 
   FlashReader& reader() { return reader_; }
   const ReadTuning& tuning() const { return tuning_; }
+  SpanTrack* spans() { return spans_; }
   // Tells batches of the reads that have completed, without waiting.
   void poll();
   // Wall time so far with any read outstanding.
@@ -49,6 +53,7 @@ class ReadQueue {
 
   FlashReader& reader_;
   ReadTuning tuning_;
+  SpanTrack* spans_;
 };
 
 class ReadBatch {

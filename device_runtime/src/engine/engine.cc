@@ -7,6 +7,7 @@
 #include "engine/memory_budget.h"
 #include "telemetry/process_memory.h"
 #include "telemetry/timer.h"
+#include "telemetry/trace.h"
 
 namespace flashneuron {
 namespace {
@@ -82,6 +83,29 @@ Result<LoadedAttention> load_attention(const Options& options, Configuration& ch
   return load_chosen(chosen, profile);
 }
 
+// Tells the trace what the reader's files are; opening one again gives its number.
+Status name_files(EngineState& state, Trace& trace) {
+  const Configuration& chosen = state.chosen;
+  const auto name = [&](const std::string& file, std::optional<uint32_t> layer) -> Status {
+    FN_ASSIGN_OR_RETURN(const uint32_t number, state.reader->open(chosen.package.path_of(file)));
+    trace.name_file(number, file, layer);
+    return {};
+  };
+  const bool naive = !state.naive.empty();
+  for (uint32_t layer = 0; layer < chosen.manifest().model.layers; ++layer) {
+    const FfnLayerFiles& files = chosen.ffn_variant().layers[layer];
+    for (const std::vector<std::string>* shards : {&files.bundle, &files.up, &files.down}) {
+      for (const std::string& shard : *shards) FN_RETURN_IF_ERROR(name(shard, layer));
+    }
+    if (naive) FN_RETURN_IF_ERROR(name(chosen.attention_facts().layers[layer], layer));
+  }
+  if (naive) FN_RETURN_IF_ERROR(name(chosen.attention_facts().head, {}));
+  if (naive || role_bytes(chosen.budget, "embedding") == 0) {
+    FN_RETURN_IF_ERROR(name(chosen.manifest().embedding.file, {}));
+  }
+  return {};
+}
+
 }  // namespace
 
 Engine::Engine(std::unique_ptr<EngineState> state) : state_(std::move(state)) {}
@@ -92,7 +116,9 @@ Result<Budget> Engine::budget(const Options& options) {
   return chosen.budget;
 }
 
-Result<std::unique_ptr<Engine>> Engine::load(const Options& options) {
+Result<std::unique_ptr<Engine>> Engine::load(const Options& options, Trace* trace) {
+  SpanTrack* const spans = trace == nullptr ? nullptr : &trace->compute();
+  const ScopedSpan span(spans, SpanKind::kLoad);
   FN_ASSIGN_OR_RETURN(Configuration configuration, configure(options));
   // Programs first: while they are packed they need more than they keep, and nothing else is in DRAM yet.
   std::unique_ptr<OperatorProfile> profile;
@@ -101,14 +127,15 @@ Result<std::unique_ptr<Engine>> Engine::load(const Options& options) {
   }
   FN_ASSIGN_OR_RETURN(LoadedAttention attention, load_attention(options, configuration, profile.get()));
   if (profile) configuration.warnings.emplace_back("etdump slows the run down and takes memory beside the budget");
+  if (trace != nullptr) configuration.warnings.emplace_back("the trace takes memory beside the budget");
 
   auto state = std::make_unique<EngineState>(std::move(configuration));
   state->profile = std::move(profile);
   state->attention = std::move(attention.programs);
   const Configuration& chosen = state->chosen;
-  state->reader = make_pread_reader({.workers = chosen.options.io_threads});
+  state->reader = make_pread_reader({.workers = chosen.options.io_threads, .trace = trace});
   const ReadTuning tuning{chosen.options.read_gap_bytes, chosen.options.max_read_bytes};
-  state->queue.emplace(*state->reader, tuning);
+  state->queue.emplace(*state->reader, tuning, spans);
   FN_ASSIGN_OR_RETURN(Staging staging, Staging::create(*state->queue, chosen.staging_bytes));
   state->staging.emplace(std::move(staging));
   FN_ASSIGN_OR_RETURN(state->neuron_files, NeuronFiles::open(chosen.package, chosen.ffn_variant(), *state->reader));
@@ -120,6 +147,7 @@ Result<std::unique_ptr<Engine>> Engine::load(const Options& options) {
   if (chosen.options.residency == Residency::kNaive) {
     FN_ASSIGN_OR_RETURN(state->naive, open_naive(chosen, *state->staging));
   }
+  if (trace != nullptr) FN_RETURN_IF_ERROR(name_files(*state, *trace));
   FN_RETURN_IF_ERROR(read_ffn_weights(chosen.package, state->weights));
   if (*chosen.options.predictor == PredictorKind::kLowRank) {
     FN_ASSIGN_OR_RETURN(state->predictor, load_lowrank_predictor(chosen.package, state->pool));
@@ -128,7 +156,8 @@ Result<std::unique_ptr<Engine>> Engine::load(const Options& options) {
   }
 
   const ModelFacts& model = chosen.manifest().model;
-  state->facts = {model.layers,
+  state->facts = {chosen.manifest().name,
+                  model.layers,
                   model.vocab_size,
                   model.max_context,
                   model.eos_token_ids,
@@ -153,6 +182,7 @@ const EngineFacts& Engine::facts() const { return state_->facts; }
 
 Result<std::unique_ptr<Session>> Engine::new_session() {
   EngineState& engine = *state_;
+  const ScopedSpan span(engine.queue->spans(), SpanKind::kLoad);
   const Configuration& chosen = engine.chosen;
   const ModelFacts& model = chosen.manifest().model;
   auto state = std::make_unique<SessionState>(engine);

@@ -152,8 +152,8 @@ std::vector<std::vector<float>> frequencies(const std::vector<std::vector<std::v
 
 }  // namespace
 
-Result<std::vector<LayerReplay>> replay(const ReplayModel& model, const TraceFile& trace, const ReadTuning& tuning,
-                                        uint32_t block_bytes, uint32_t uncounted) {
+Result<std::vector<LayerReplay>> replay(const ReplayModel& model, const ActivationTrace& trace,
+                                        const ReadTuning& tuning, uint32_t block_bytes, uint32_t uncounted) {
   const ReadPlanRules rules = ReadBatch::rules(tuning, block_bytes, Staging::share(model.staging_bytes));
   if (uncounted >= trace.tokens()) {
     return Status(StatusCode::kBadInput, "uncounted is " + std::to_string(uncounted) + ", the trace has " +
@@ -178,7 +178,7 @@ Result<std::vector<LayerReplay>> replay(const ReplayModel& model, const TraceFil
   return layers;
 }
 
-Result<ReplayModel> model_of_trace(const TraceFile& trace, uint32_t record_bytes, uint64_t rows,
+Result<ReplayModel> model_of_trace(const ActivationTrace& trace, uint32_t record_bytes, uint64_t rows,
                                    const Options& options) {
   ReplayModel model;
   model.record_bytes = record_bytes;
@@ -213,7 +213,7 @@ Result<Replay> replay_package(const Options& options, const std::optional<std::s
   if (path.empty()) {
     return Status(StatusCode::kUnsupported, "the package has no activation trace; export it again with predictors");
   }
-  FN_ASSIGN_OR_RETURN(const TraceFile trace, TraceFile::open(path, path));
+  FN_ASSIGN_OR_RETURN(const ActivationTrace trace, ActivationTrace::open(path, path));
   if (trace.layers() != manifest.model.layers || trace.ffn_size() != manifest.model.ffn_size) {
     return Status(StatusCode::kBadInput, path + " is the trace of another model than the package's");
   }

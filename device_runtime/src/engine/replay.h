@@ -12,7 +12,7 @@
 #include "flashneuron/options.h"
 #include "flashneuron/stats.h"
 #include "flashneuron/status.h"
-#include "package/trace_file.h"
+#include "package/activation_trace.h"
 
 namespace flashneuron {
 
@@ -33,7 +33,7 @@ struct ReplayModel {
 
 // A trace alone, of a model that is not here: bundled, in index order; a hot set chosen by how often its first half
 // selects each neuron. `rows` are shared among the layers.
-Result<ReplayModel> model_of_trace(const TraceFile& trace, uint32_t record_bytes, uint64_t rows,
+Result<ReplayModel> model_of_trace(const ActivationTrace& trace, uint32_t record_bytes, uint64_t rows,
                                    const Options& options);
 
 // Of one layer, sums over the tokens that count: selected, hits, misses, early, early_used, requests and bytes; and the
@@ -53,8 +53,8 @@ struct Replay {
 
 // The first `uncounted` tokens fill the caches. Errors: kCorrupt
 // (the trace), kBadInput, if no token is left to count.
-Result<std::vector<LayerReplay>> replay(const ReplayModel& model, const TraceFile& trace, const ReadTuning& tuning,
-                                        uint32_t block_bytes, uint32_t uncounted);
+Result<std::vector<LayerReplay>> replay(const ReplayModel& model, const ActivationTrace& trace,
+                                        const ReadTuning& tuning, uint32_t block_bytes, uint32_t uncounted);
 
 // The package's own trace, or `trace_path`, under `options`, on a device whose block is `block_bytes`. Errors: those of
 // Engine::budget() and of replay(); kUnsupported without a trace, or with residency naive, which reads everything.

@@ -7,6 +7,7 @@
 
 #include "decode/sampler.h"
 #include "engine/engine_state.h"
+#include "telemetry/trace.h"
 
 namespace flashneuron {
 namespace {
@@ -57,17 +58,25 @@ Result<Generation> Session::generate(std::span<const int32_t> prompt, const Samp
   Generation done;
   const Status status = guarded(s.poisoned, [&]() -> Status {
     start_over();
-    FN_RETURN_IF_ERROR(s.decoder->prefill(prompt));
+    SpanTrack* const spans = s.engine.queue->spans();
+    {
+      const ScopedSpan span(spans, SpanKind::kPrefill, static_cast<uint32_t>(prompt.size()));
+      FN_RETURN_IF_ERROR(s.decoder->prefill(prompt));
+    }
     if (listener.on_prefill) listener.on_prefill(static_cast<int64_t>(prompt.size()), s.decoder->take_counters());
     s.decoder->clear_layer_counters();
     Sampler sampler(sampling);
     for (int64_t index = 0; index < sampling.max_new_tokens; ++index) {
-      if (index > 0) {
-        if (s.decoder->position() >= context) return {};
-        FN_RETURN_IF_ERROR(step(done.token_ids.back()));
+      if (index > 0 && s.decoder->position() >= context) return {};
+      TokenEvent token{index, 0, {}};
+      {
+        const ScopedSpan span(spans, SpanKind::kToken, static_cast<uint32_t>(index));
+        if (index > 0) FN_RETURN_IF_ERROR(step(done.token_ids.back()));
+        FN_RETURN_IF_ERROR(s.decoder->logits(s.logits));
+        const ScopedSpan sample(spans, SpanKind::kSample);
+        token.id = sampler.sample(s.logits);
       }
-      FN_RETURN_IF_ERROR(s.decoder->logits(s.logits));
-      TokenEvent token{index, sampler.sample(s.logits), s.decoder->take_counters()};
+      token.counters = s.decoder->take_counters();
       if (index > 0) s.totals += token.counters;
       const auto& eos = facts.eos_token_ids;
       if (!sampling.ignore_eos && std::find(eos.begin(), eos.end(), token.id) != eos.end()) {

@@ -10,6 +10,7 @@
 #include <string>
 
 #include "flashneuron/status.h"
+#include "telemetry/trace.h"
 
 namespace flashneuron {
 
@@ -57,7 +58,8 @@ class FlashReader {
 
 struct PreadReaderOptions {
   int workers = 8;
-  bool direct = true;  // false: buffered on purpose (tests, file systems without O_DIRECT)
+  bool direct = true;      // false: buffered on purpose (tests, file systems without O_DIRECT)
+  Trace* trace = nullptr;  // to record each read in, one track a worker; null: none
 };
 
 // A reader with `workers` threads (at least one). The block is asked of the file system (statx), else it is a page; how

@@ -38,6 +38,7 @@ struct QueuedRead {
   ReadRequest request;
   const OpenFile* file;  // stable for the reader's life
   uint32_t block_bytes;
+  BusyMeter::Time submitted;
 };
 
 Status perform(const QueuedRead& read) {
@@ -53,8 +54,11 @@ Status perform(const QueuedRead& read) {
 class PreadReader : public FlashReader {
  public:
   explicit PreadReader(const PreadReaderOptions& options) : direct_(options.direct) {
-    for (int worker = 0; worker < std::max(options.workers, 1); ++worker) {
-      workers_.emplace_back([this] { work(); });
+    const size_t workers = static_cast<size_t>(std::max(options.workers, 1));
+    if (options.trace != nullptr) options.trace->start_workers(workers);
+    for (size_t worker = 0; worker < workers; ++worker) {
+      ReadTrack* track = options.trace == nullptr ? nullptr : &options.trace->reads(worker);
+      workers_.emplace_back([this, track] { work(track); });
     }
   }
 
@@ -86,8 +90,9 @@ class PreadReader : public FlashReader {
     size_t sleeping = 0;
     {
       const std::lock_guard lock(mutex_);
-      busy_.start(batch.size(), BusyMeter::Clock::now());
-      for (const ReadRequest& request : batch) queue_.push_back({request, &files_[request.file], block_bytes_});
+      const BusyMeter::Time now = BusyMeter::Clock::now();
+      busy_.start(batch.size(), now);
+      for (const ReadRequest& request : batch) queue_.push_back({request, &files_[request.file], block_bytes_, now});
       sleeping = sleeping_;
     }
     outstanding_ += batch.size();
@@ -130,7 +135,7 @@ class PreadReader : public FlashReader {
   std::optional<std::string> buffered_reason() const override { return buffered_reason_; }
 
  private:
-  void work() {
+  void work(ReadTrack* track) {
     std::unique_lock lock(mutex_);
     for (;;) {
       while (!stop_ && queue_.empty()) {
@@ -142,8 +147,13 @@ class PreadReader : public FlashReader {
       const QueuedRead read = queue_.front();
       queue_.pop_front();
       lock.unlock();
+      const int64_t start_us = track == nullptr ? 0 : now_us();
       Status status = perform(read);
       const BusyMeter::Time end = BusyMeter::Clock::now();
+      if (track != nullptr) {
+        const ReadRequest& request = read.request;
+        track->add({request.file, request.length, request.offset, to_us(read.submitted), start_us, to_us(end)});
+      }
       lock.lock();
       busy_.finish(end);
       completions_.push_back({read.request.tag, std::move(status)});

@@ -27,11 +27,11 @@ struct Verb {
 std::vector<Verb> verbs() {
   std::vector<std::string> generate = kSettings;
   generate.insert(generate.end(), kSampling.begin(), kSampling.end());
-  generate.push_back("etdump");
+  generate.insert(generate.end(), {"etdump", "trace"});
   std::vector<std::string> score = kSettings;
   score.insert(score.end(), {"uncounted", "steps"});
   std::vector<std::string> replay = kSettings;
-  replay.insert(replay.end(), {"trace", "block", "uncounted", "record_bytes", "rows"});
+  replay.insert(replay.end(), {"activations", "block", "uncounted", "record_bytes", "rows"});
   return {{"version", {}, {}},
           {"hash", {"path"}, {"version"}},
           {"hash-arriving", {}, {"version"}},
@@ -225,7 +225,7 @@ Result<ProbeOptions> parse_probe(const Keys& keys) {
 Result<ReplayKeys> parse_replay(const Keys& keys) {
   ReplayKeys replay;
   constexpr uint32_t kMost = std::numeric_limits<uint32_t>::max();
-  if (const auto found = keys.find("trace"); found != keys.end()) replay.trace = found->second;
+  if (const auto found = keys.find("activations"); found != keys.end()) replay.activations = found->second;
   FN_RETURN_IF_ERROR(read_number<uint32_t>(keys, "block", 512, 1u << 20, "bytes, a power of two from 512 to 1048576",
                                            replay.block_bytes));
   if (!std::has_single_bit(replay.block_bytes)) {
@@ -235,8 +235,8 @@ Result<ReplayKeys> parse_replay(const Keys& keys) {
   FN_RETURN_IF_ERROR(
       read_number<uint32_t>(keys, "record_bytes", 1, 1u << 28, "bytes, 1 to 268435456", replay.record_bytes));
   FN_RETURN_IF_ERROR(read_number<uint64_t>(keys, "rows", 0, uint64_t{1} << 40, "a number of rows", replay.rows));
-  if (!keys.contains("package") && !(replay.trace && replay.record_bytes && replay.rows)) {
-    return usage("replay needs package, or trace, record_bytes and rows");
+  if (!keys.contains("package") && !(replay.activations && replay.record_bytes && replay.rows)) {
+    return usage("replay needs package, or activations, record_bytes and rows");
   }
   return replay;
 }

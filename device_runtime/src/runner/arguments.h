@@ -43,13 +43,13 @@ struct ProbeOptions {
 Result<ProbeOptions> parse_probe(const Keys& keys);
 
 struct ReplayKeys {
-  std::optional<std::string> trace;      // absent: the package's own
-  uint32_t block_bytes = 4096;           // of the device
-  std::optional<uint32_t> uncounted;     // tokens that fill the caches; absent: half of the trace
-  std::optional<uint32_t> record_bytes;  // without a package
-  std::optional<uint64_t> rows;          // without a package: of all caches
+  std::optional<std::string> activations;  // a trace; absent: the package's own
+  uint32_t block_bytes = 4096;             // of the device
+  std::optional<uint32_t> uncounted;       // tokens that fill the caches; absent: half of the trace
+  std::optional<uint32_t> record_bytes;    // without a package
+  std::optional<uint64_t> rows;            // without a package: of all caches
 };
-// Error: kUsage, also where neither a package nor all of trace, record_bytes and rows is given.
+// Error: kUsage, also where neither a package nor all of activations, record_bytes and rows is given.
 Result<ReplayKeys> parse_replay(const Keys& keys);
 
 // The settings as keys, every choice made; the inverse of parse_options for what they share.

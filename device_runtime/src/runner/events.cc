@@ -39,6 +39,13 @@ const char* finish_name(Finish finish) {
   return "";
 }
 
+Json settings_json(const Engine& engine, const Keys& sampling) {
+  Json settings = Json::object();
+  for (const auto& [key, value] : settings_of(engine.settings())) settings[key] = value;
+  for (const auto& [key, value] : sampling) settings[key] = value;
+  return settings;
+}
+
 }  // namespace
 
 Json version_event() {
@@ -65,11 +72,8 @@ Json budget_json(const Budget& budget) {
 
 Json ready_event(const Engine& engine, const Keys& sampling, int64_t load_us) {
   const EngineFacts& facts = engine.facts();
-  Json settings = Json::object();
-  for (const auto& [key, value] : settings_of(engine.settings())) settings[key] = value;
-  for (const auto& [key, value] : sampling) settings[key] = value;
   Json json = {{"event", "ready"},
-               {"settings", settings},
+               {"settings", settings_json(engine, sampling)},
                {"budget", budget_json(engine.budget())},
                {"load_us", load_us},
                {"direct_io", !facts.buffered_reason.has_value()},
@@ -166,6 +170,12 @@ Json generation_event(const Generation& done, const ProcessMemory& memory, const
                {"decode_steps", done.decode_steps}};
   json.update(totals_json(done.totals, done.layers, memory, budget));
   return json;
+}
+
+Json trace_json(const Engine& engine, const Keys& sampling) {
+  return {{"runner", FLASHNEURON_VERSION},
+          {"package", engine.facts().package_name},
+          {"settings", settings_json(engine, sampling)}};
 }
 
 Json error_event(const Status& status, Json detail) {

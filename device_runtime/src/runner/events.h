@@ -29,6 +29,8 @@ Json score_event(int64_t index, const Score& score);
 Json totals_json(const Counters& totals, const std::vector<LayerStats>& layers, const ProcessMemory& memory,
                  const Budget& budget);
 Json generation_event(const Generation& done, const ProcessMemory& memory, const Budget& budget);
+// What a trace says of its run.
+Json trace_json(const Engine& engine, const Keys& sampling);
 Json error_event(const Status& status, Json detail);
 
 }  // namespace flashneuron

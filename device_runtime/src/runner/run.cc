@@ -21,6 +21,7 @@
 #include "runner/arrivals.h"
 #include "runner/events.h"
 #include "runner/probe.h"
+#include "runner/trace_file.h"
 #include "telemetry/timer.h"
 
 namespace flashneuron {
@@ -48,9 +49,10 @@ struct Loaded {
 };
 
 // A budget that is too small is explained by the whole table, in `refusal`.
-Result<Loaded> load(const Options& options, const Keys& sampling, const Emit& emit, Json& refusal) {
+Result<Loaded> load(const Options& options, const Keys& sampling, const Emit& emit, Json& refusal,
+                    Trace* trace = nullptr) {
   const int64_t start_us = now_us();
-  Result<std::unique_ptr<Engine>> loaded = Engine::load(options);
+  Result<std::unique_ptr<Engine>> loaded = Engine::load(options, trace);
   if (loaded.status().code() == StatusCode::kBudgetTooSmall) {
     FN_ASSIGN_OR_RETURN(const Budget needed, Engine::budget(options));
     refusal = budget_json(needed);
@@ -125,7 +127,7 @@ Status budget(const Keys& keys, const Emit& emit) {
 }
 
 Result<Replay> replay_trace(const Options& options, const ReplayKeys& keys) {
-  FN_ASSIGN_OR_RETURN(const TraceFile trace, TraceFile::open(*keys.trace, *keys.trace));
+  FN_ASSIGN_OR_RETURN(const ActivationTrace trace, ActivationTrace::open(*keys.activations, *keys.activations));
   FN_ASSIGN_OR_RETURN(const ReplayModel model, model_of_trace(trace, *keys.record_bytes, *keys.rows, options));
   const ReadTuning tuning{options.read_gap_bytes, options.max_read_bytes};
   const uint32_t uncounted = keys.uncounted.value_or(trace.tokens() / 2);
@@ -138,7 +140,7 @@ Status replay_verb(const Keys& keys, const Emit& emit, Json& refusal) {
   FN_ASSIGN_OR_RETURN(const ReplayKeys how, parse_replay(keys));
   const Result<Replay> done = options.package.empty()
                                   ? replay_trace(options, how)
-                                  : replay_package(options, how.trace, how.block_bytes, how.uncounted);
+                                  : replay_package(options, how.activations, how.block_bytes, how.uncounted);
   if (done.status().code() == StatusCode::kBudgetTooSmall) {
     FN_ASSIGN_OR_RETURN(const Budget needed, Engine::budget(options));
     refusal = budget_json(needed);
@@ -164,7 +166,12 @@ Status generate(const Keys& keys, std::istream& in, const Emit& emit, Json& refu
   FN_ASSIGN_OR_RETURN(const std::vector<int32_t> prompt, parse_ids(text));
   if (prompt.empty()) return {StatusCode::kBadInput, "the prompt is empty; give token ids on standard input"};
   options.expected_tokens = static_cast<int64_t>(prompt.size()) + sampling.max_new_tokens;
-  FN_ASSIGN_OR_RETURN(Loaded loaded, load(options, sampling_of(keys), emit, refusal));
+  std::unique_ptr<TraceFile> trace;  // before the engine, which records in it
+  if (const auto path = keys.find("trace"); path != keys.end()) {
+    FN_ASSIGN_OR_RETURN(trace, TraceFile::create(path->second));
+  }
+  FN_ASSIGN_OR_RETURN(Loaded loaded,
+                      load(options, sampling_of(keys), emit, refusal, trace ? &trace->trace() : nullptr));
   Status profiled;
   const GenerationListener listener{.on_prefill =
                                         [&](int64_t tokens, const Counters& counters) {
@@ -179,7 +186,14 @@ Status generate(const Keys& keys, std::istream& in, const Emit& emit, Json& refu
   FN_ASSIGN_OR_RETURN(const Generation done, loaded.session->generate(prompt, sampling, listener));
   FN_RETURN_IF_ERROR(profiled);
   FN_RETURN_IF_ERROR(loaded.engine->write_profile("decode"));
-  emit(generation_event(done, read_process_memory(), loaded.engine->budget()));
+  const Json result = generation_event(done, read_process_memory(), loaded.engine->budget());
+  if (trace) {
+    Json other = trace_json(*loaded.engine, sampling_of(keys));
+    loaded.session.reset();  // the trace is whole when all who record in it have ended
+    loaded.engine.reset();
+    FN_RETURN_IF_ERROR(trace->write(std::move(other)));
+  }
+  emit(result);
   return {};
 }
 

@@ -6,10 +6,11 @@
 
 namespace flashneuron {
 
-inline int64_t now_us() {
-  return std::chrono::duration_cast<std::chrono::microseconds>(std::chrono::steady_clock::now().time_since_epoch())
-      .count();
+inline int64_t to_us(std::chrono::steady_clock::time_point time) {
+  return std::chrono::duration_cast<std::chrono::microseconds>(time.time_since_epoch()).count();
 }
+
+inline int64_t now_us() { return to_us(std::chrono::steady_clock::now()); }
 
 // Adds the time from construction to destruction to `sink_us`.
 class ScopedTimer {

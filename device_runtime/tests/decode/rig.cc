@@ -28,13 +28,13 @@ const FfnVariant& variant_of(const Package& package, Layout layout, Order order)
 }  // namespace
 
 Rig::Rig(const TinyPackage& files, const RigOptions& options)
-    : Rig(files, options, make_pread_reader({.workers = 3})) {}
+    : Rig(files, options, make_pread_reader({.workers = 3, .trace = options.trace})) {}
 
 Rig::Rig(const TinyPackage& files, const RigOptions& options, std::unique_ptr<FlashReader> reader)
     : package_(must(Package::open(files.folder(), std::nullopt))), pool_(options.threads), reader_(std::move(reader)) {
   const Manifest& manifest = package_->manifest();
   const FfnVariant& variant = variant_of(*package_, options.layout, options.order);
-  queue_.emplace(*reader_, options.reads);
+  queue_.emplace(*reader_, options.reads, options.trace == nullptr ? nullptr : &options.trace->compute());
   staging_.emplace(must(Staging::create(*queue_, options.staging_bytes)));
   neuron_files_ = must(NeuronFiles::open(*package_, variant, *reader_));
   embedding_ = must(Embedding::open(*package_, staging_->demand[0]));

@@ -36,6 +36,7 @@ struct RigOptions {
   uint32_t max_chunk = 8;
   KvType kv = KvType::kFp16;
   bool overlap = true;
+  Trace* trace = nullptr;
 };
 
 // A failing step throws std::runtime_error, which fails the test.

@@ -69,7 +69,7 @@ class Replays : public ::testing::Test {
  protected:
   Replays() {
     testing::write_file(path_, trace_bytes(selected_, expected_, neurons_));
-    trace_.emplace(TraceFile::open(path_, "trace").value());
+    trace_.emplace(ActivationTrace::open(path_, "trace").value());
   }
 
   // The stage, driven by hand as the decoder drives it, against the replay.
@@ -122,7 +122,7 @@ class Replays : public ::testing::Test {
   const Rows expected_ = random_rows(2, kTokens, neurons_, 2);
   const testing::TempFolder folder_;
   const std::string path_ = (folder_.path() / "trace.bin").string();
-  std::optional<TraceFile> trace_;
+  std::optional<ActivationTrace> trace_;
 };
 
 TEST_F(Replays, CountsWhatTheStageDoes) {
@@ -154,7 +154,7 @@ TEST_F(Replays, RefusesATraceThatIsDamaged) {
     testing::Bytes changed = bytes;
     changed[at] = std::byte{value};
     testing::write_file(path_, changed);
-    return TraceFile::open(path_, "trace").status().code();
+    return ActivationTrace::open(path_, "trace").status().code();
   };
   EXPECT_EQ(code(0, 'X'), StatusCode::kCorrupt);
   EXPECT_EQ(code(7, 2), StatusCode::kNewerFormat);
@@ -162,11 +162,11 @@ TEST_F(Replays, RefusesATraceThatIsDamaged) {
   EXPECT_EQ(code(16, 1), StatusCode::kCorrupt);
   EXPECT_EQ(code(24, 3), StatusCode::kCorrupt);
   EXPECT_EQ(code(40, 1), StatusCode::kCorrupt);
-  EXPECT_EQ(TraceFile::open("/no/such/trace", "trace").status().code(), StatusCode::kNotFound);
+  EXPECT_EQ(ActivationTrace::open("/no/such/trace", "trace").status().code(), StatusCode::kNotFound);
   testing::Bytes beyond = bytes;
   beyond[64 + 25] = std::byte{0xff};  // neurons 200 … 207 of 200
   testing::write_file(path_, beyond);
-  EXPECT_EQ(TraceFile::open(path_, "trace").value().selected(0, 0).status().code(), StatusCode::kCorrupt);
+  EXPECT_EQ(ActivationTrace::open(path_, "trace").value().selected(0, 0).status().code(), StatusCode::kCorrupt);
   EXPECT_EQ(replay({}, *trace_, {}, 4096, kTokens).status().code(), StatusCode::kBadInput);
 }
 

@@ -10,11 +10,11 @@ import click
 
 from flashneuron.cli.options import budget_explained, device_option, format_option
 from flashneuron.cli.run_output import GenerationOutput, show_scores
-from flashneuron.device.detached import DetachedRun, list_runs, remove, stop
+from flashneuron.device.detached import DetachedRun, list_runs, stop
 from flashneuron.device.discover import open_device
 from flashneuron.device.info import conditions
 from flashneuron.device.protocol import Device
-from flashneuron.profile.attach import Attached, choose_run
+from flashneuron.profile.attach import Attached, choose_run, forget
 from flashneuron.report.table import text_table
 
 
@@ -45,12 +45,13 @@ def command(run: str | None, listed: bool, ended: bool, package: Path | None, de
     chosen = choose_run(runs, run, target.name)
     if ended:
         stop(target, chosen.name)
-        remove(target, chosen.name)
+        forget(target, chosen)
         click.echo(f"run {chosen.name} on {target.name} has ended")
         return
     with budget_explained():
         _show(target, Attached.to(target, chosen, package), style)
-    remove(target, chosen.name)
+    for lost in forget(target, chosen):
+        click.echo(f"what --{lost} recorded could not be kept for an attached run; run again for it", err=True)
 
 
 def _show(target: Device, attached: Attached, style: str) -> None:

@@ -37,7 +37,7 @@ from flashneuron.profile.settings import RunSettings
 @format_option(*STYLES)
 def command(
     package: Path, steps: bool, repeat: int, cool_down: float, output: Path | None,
-    devices: tuple[str, ...], style: str, **more: Any,
+    devices: tuple[str, ...], style: str, trace: bool, **more: Any,
 ) -> None:  # fmt: skip
     """Measure PKG on a device for every combination of the listed options; without --ram at 4 budgets.
 
@@ -68,6 +68,7 @@ def command(
         return
     with open_session(opened, next(iter(chosen), None), progress) as session, budget_explained():
         points = complete(points, session, ladder=steps, budgets_open="ram" not in lists)
-        runs = measure(session, jobs_of(points, workloads), repeat, folder, progress, CoolingDown(cool_down))
+        jobs = jobs_of(points, workloads)
+        runs = measure(session, jobs, repeat, folder, progress, CoolingDown(cool_down), trace)
     click.echo(shown(runs, style))
     progress.note(f"{len(runs)} runs in {folder}; see them: flashneuron report {folder}")

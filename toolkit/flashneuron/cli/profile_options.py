@@ -28,6 +28,7 @@ _MEASURING = (
         "--cool-down", metavar="SECONDS", type=click.IntRange(0, 86_400), default=LIMIT_S, show_default=True,
         help="Before each run wait so long at most until the device is as cool as at the start; 0: do not wait.",
     ),
+    click.option("--trace", is_flag=True, help="Write each run's trace beside it: RUN.trace.json; see run --trace."),
     click.option(
         "-o", "--output", metavar="DIR", type=_FILE,
         help="Folder of runs, with one by the name of each device where there are several; default: runs/NAME.",

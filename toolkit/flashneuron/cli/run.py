@@ -24,6 +24,7 @@ from flashneuron.profile.etdump import check_dump_folder, generate
 from flashneuron.profile.session import open_session
 from flashneuron.profile.settings import RunSettings
 from flashneuron.profile.text import TextCodec
+from flashneuron.profile.trace import check_trace_file, traced
 from flashneuron.profile.workload import fit, read_prompt
 
 
@@ -37,6 +38,7 @@ from flashneuron.profile.workload import fit, read_prompt
 @device_option
 @format_option("text", "json")
 @click.option("--etdump", metavar="DIR", type=Path, help="Profile attention operator by operator into the folder DIR.")
+@click.option("--trace", metavar="FILE", type=Path, help="Write what each thread did when, for ui.perfetto.dev.")
 @click.option("--stats", is_flag=True, help="Also show where the time went and each layer's cache, on stderr.")
 def command(package: Path, prompt: str | None, file: Path | None, device: str | None, style: str, **more: Any) -> None:
     """Continue a prompt with the package PKG on a device, pushing first what the device lacks.
@@ -49,16 +51,21 @@ def command(package: Path, prompt: str | None, file: Path | None, device: str | 
       flashneuron run sample.fnpkg -p "In the beginning" --temperature 0.8 --top-k 40
       flashneuron run sample.fnpkg -f prompt.txt --ram 24M --format json
       flashneuron run sample.fnpkg -p "In the beginning" --etdump operators   # then: report --etdump operators
+      flashneuron run sample.fnpkg -p "In the beginning" --ram 24M --trace run.trace.json  # open in ui.perfetto.dev
     """
-    stats, etdump = more.pop("stats"), more.pop("etdump")
+    stats, etdump, trace = more.pop("stats"), more.pop("etdump"), more.pop("trace")
     settings = RunSettings.parse(more)
     if etdump:
         check_dump_folder(etdump)
+    if trace:
+        check_trace_file(trace)
     opened = Package.open(package)
     codec = TextCodec.of(opened)
     ids = codec.encode_prompt(read_prompt(prompt, file, sys.stdin.buffer))
     settings = fit(settings, len(ids), opened.manifest.model.max_context)
-    with open_session(opened, device, make_progress()) as session, budget_explained():
+    progress = make_progress()
+    with open_session(opened, device, progress) as session, budget_explained():
         output = GenerationOutput(codec, ids, style, stats)
-        made = generate(session, settings, ids, output.token, etdump)
+        with traced(session, trace, progress) as keys:
+            made = generate(session, settings, ids, output.token, etdump, keys)
         output.finish(made, session.conditions(), session.device)

@@ -5,10 +5,10 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import flashneuron
-from flashneuron.device.detached import DetachedRun, stdin_of
+from flashneuron.device.detached import DetachedRun, remove, stdin_of
 from flashneuron.device.protocol import Device
 from flashneuron.device.run_events import events_of
 from flashneuron.errors import InputError
@@ -27,6 +27,20 @@ def choose_run(runs: Sequence[DetachedRun], wanted: str | None, device: str) -> 
     if len(found) != 1:
         raise InputError(f"{wanted} names {len(found)} runs of {device}; see flashneuron attach --list")
     return found[0]
+
+
+def forget(device: Device, run: DetachedRun) -> list[str]:
+    """Removes a run that has ended, with the files that it made for the call that began it; returns what those were
+    (trace, etdump), since nobody has them now.
+    """
+    keys = run.request.get("keys")
+    made = {name: keys[name] for name in ("trace", "etdump") if name in keys} if isinstance(keys, dict) else {}
+    for name, value in made.items():
+        path = PurePosixPath(str(value))
+        if path.parent == device.root / "tmp" and path.suffix == f".{name}":
+            device.shell(["rm", "-rf", str(path), f"{path}.tmp"])
+    remove(device, run.name)
+    return list(made)
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ import json
 import shutil
 import tempfile
 import uuid
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
@@ -17,7 +18,7 @@ from flashneuron.errors import DeviceError, InputError
 from flashneuron.package.atomic import atomic_write, sync_path
 from flashneuron.profile.experiment import make_run
 from flashneuron.profile.run_file import Run, Workload, read_run, write_run
-from flashneuron.profile.session import Generation, OnToken, Session
+from flashneuron.profile.session import NO_KEYS, Generation, OnToken, Session
 from flashneuron.profile.settings import RunSettings
 
 RUN, INDEX = "run.json", "dumps.json"
@@ -44,11 +45,16 @@ def check_dump_folder(folder: Path) -> None:
 
 
 def generate(
-    session: Session, settings: RunSettings, prompt_ids: list[int], on_token: OnToken, folder: Path | None
+    session: Session,
+    settings: RunSettings,
+    prompt_ids: list[int],
+    on_token: OnToken,
+    folder: Path | None,
+    keys: Mapping[str, str] = NO_KEYS,
 ) -> Generation:
     """As session.generate; if there is a `folder` to make, profiled: it appears when all of it is there."""
     if folder is None:
-        return session.generate(settings, prompt_ids, on_token)
+        return session.generate(settings, prompt_ids, on_token, keys)
     check_dump_folder(folder)
     link = session.link
     if link is None:
@@ -57,7 +63,7 @@ def generate(
     started, before = datetime.now(UTC), session.conditions()
     partial = Path(tempfile.mkdtemp(prefix=f"{folder.name}.", suffix=".tmp", dir=folder.absolute().parent))
     try:
-        made = session.generate(settings, prompt_ids, on_token, {"etdump": str(remote)})
+        made = session.generate(settings, prompt_ids, on_token, {**keys, "etdump": str(remote)})
         link.pull(remote / _RUNNERS_INDEX, partial / INDEX)
         hashes = {entry.path: entry.sha256 for entry in session.package.manifest.files}
         known = json.loads((partial / INDEX).read_bytes())["dumps"]

@@ -20,9 +20,10 @@ from flashneuron.profile.cool_down import CoolingDown, Heat
 from flashneuron.profile.ladder import LADDER
 from flashneuron.profile.orphans import OWNER, end_orphans, owner
 from flashneuron.profile.predicted import learn, predict_points
-from flashneuron.profile.run_file import Run, WarmUp, Workload, read_run, write_run
-from flashneuron.profile.session import Generation, Session
+from flashneuron.profile.run_file import TRACE_SUFFIX, Run, WarmUp, Workload, read_run, write_run
+from flashneuron.profile.session import NO_KEYS, Generation, Session
 from flashneuron.profile.settings import RunSettings
+from flashneuron.profile.trace import traced
 from flashneuron.progress import Progress
 from flashneuron.units import format_bytes
 
@@ -101,10 +102,12 @@ def schedule(jobs: Sequence[_T], repeats: int) -> Iterator[tuple[int, _T]]:
 
 
 def measure(
-    session: Session, jobs: Sequence[Job], repeats: int, folder: Path, progress: Progress, cooling: CoolingDown
-) -> list[Measured]:
+    session: Session, jobs: Sequence[Job], repeats: int, folder: Path, progress: Progress, cooling: CoolingDown,
+    trace: bool = False,
+) -> list[Measured]:  # fmt: skip
     """Every job `repeats` times, after a warm-up. Runs that `folder` holds already, of just this package, device,
-    versions, settings and workload, are read, not measured again.
+    versions, settings and workload, are read, not measured again. `trace`: each run's trace lies beside it; such runs
+    are others than those without.
     """
     if isinstance(session.runner, Runner):
         session.runner.note[OWNER] = owner()
@@ -113,7 +116,8 @@ def measure(
     known = session.conditions()
     device = {name: known.get(name) for name in _IDENTITY}
     planned = [
-        (repeat, job, folder / _file_name(session, device, job, repeat)) for repeat, job in schedule(jobs, repeats)
+        (repeat, job, folder / _file_name(session, device, job, repeat, trace))
+        for repeat, job in schedule(jobs, repeats)
     ]
     missing = [job for _, job, path in planned if not path.exists()]
     found: list[Measured] = []
@@ -130,7 +134,8 @@ def measure(
             else:
                 cooled, before = cooling.wait(start, session.conditions, progress)
                 progress.note(f"run {len(found) + 1} of {len(planned)}: {job.label}")
-                run = measure_one(session, job, repeat, before)
+                with traced(session, path.with_suffix(TRACE_SUFFIX) if trace else None, progress) as keys:
+                    run = measure_one(session, job, repeat, before, keys)
                 seen = predicted.get(job.point.settings)
                 run = run.model_copy(update={"warm_up": warmed, "cool_down": cooled, "predicted": seen})
                 write_run(run, path)
@@ -158,10 +163,13 @@ def warm_up(session: Session, job: Job, progress: Progress) -> WarmUp:
     )
 
 
-def measure_one(session: Session, job: Job, repeat: int, before: dict[str, Any]) -> Run:
+def measure_one(
+    session: Session, job: Job, repeat: int, before: dict[str, Any], keys: Mapping[str, str] = NO_KEYS
+) -> Run:
+    """`keys`: for the runner, besides the settings."""
     settings = settings_of(job)
     started = _now()
-    generation = session.generate(settings, job.workload.prompt_ids)
+    generation = session.generate(settings, job.workload.prompt_ids, keys=keys)
     return make_run(session, settings, job.workload, generation, started, before, repeat, job.point.ladder_step)
 
 
@@ -209,7 +217,7 @@ def check_folder(folder: Path) -> None:
         raise InputError(f"cannot make {folder}: {error.strerror}; give another with -o") from None
 
 
-def _file_name(session: Session, device: Mapping[str, Any], job: Job, repeat: int) -> str:
+def _file_name(session: Session, device: Mapping[str, Any], job: Job, repeat: int, trace: bool) -> str:
     point = job.point
     identity = {
         "package": session.package_ref().sha256,
@@ -218,6 +226,7 @@ def _file_name(session: Session, device: Mapping[str, Any], job: Job, repeat: in
         "settings": session.tuned(point.settings).asked(),
         "step": point.ladder_step,
         "workload": job.workload.model_dump(),
+        **({"trace": True} if trace else {}),
     }
     digest = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:10]
     words = [

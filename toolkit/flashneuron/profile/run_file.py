@@ -17,6 +17,8 @@ from flashneuron.package.atomic import atomic_write
 
 SCHEMA_MAJOR, SCHEMA_MINOR = 1, 4  # major: meaning or absence of a field; minor: a field more
 
+TRACE_SUFFIX = ".trace.json"  # of a run's trace beside it
+
 
 class _Record(BaseModel):
     """Whole numbers are counts, times and sizes: of 0 to 63 bits."""
@@ -234,10 +236,11 @@ def read_run(path: Path) -> Run:
 
 
 def find_runs(paths: list[Path]) -> list[Path]:
-    """Run files: the given files, and every *.json of the given folders. Raises InputError where there is none."""
+    """Run files: the given files, and every *.json of the given folders but traces. InputError where there is none."""
     found: list[Path] = []
     for path in paths:
         inside = sorted(path.glob("*.json")) if path.is_dir() else [path]
+        inside = [file for file in inside if file == path or not file.name.endswith(TRACE_SUFFIX)]
         if not inside:
             if folders := sorted({file.parent for file in path.glob("*/*.json")}):
                 raise InputError(f"no runs in {path} itself; name folders in it: {' '.join(map(str, folders))}")

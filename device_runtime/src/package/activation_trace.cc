@@ -1,4 +1,4 @@
-#include "package/trace_file.h"
+#include "package/activation_trace.h"
 
 #include <algorithm>
 #include <bit>
@@ -17,8 +17,8 @@ uint64_t words(uint32_t ffn_size) { return (uint64_t{ffn_size} + 63) / 64; }
 
 }  // namespace
 
-Result<TraceFile> TraceFile::open(const std::string& path, const std::string& name) {
-  TraceFile trace;
+Result<ActivationTrace> ActivationTrace::open(const std::string& path, const std::string& name) {
+  ActivationTrace trace;
   FN_ASSIGN_OR_RETURN(trace.file_, MappedFile::open(path));
   const std::span<const std::byte> bytes = trace.file_->bytes();
   constexpr char kMagic[8] = {'F', 'N', 'T', 'R', 'A', 'C', 'E', 1};
@@ -42,7 +42,7 @@ Result<TraceFile> TraceFile::open(const std::string& path, const std::string& na
   return trace;
 }
 
-Result<std::vector<uint32_t>> TraceFile::row(uint32_t layer, uint32_t kind, uint32_t token) const {
+Result<std::vector<uint32_t>> ActivationTrace::row(uint32_t layer, uint32_t kind, uint32_t token) const {
   const uint64_t row = words(ffn_size_);
   const std::byte* const from = file_->bytes().data() + kTraceHeaderBytes +
                                 ((uint64_t{layer} * kinds_ + kind) * tokens_ + token) * row * sizeof(uint64_t);

@@ -12,10 +12,10 @@
 
 namespace flashneuron {
 
-class TraceFile {
+class ActivationTrace {
  public:
   // Maps the file; `name` is for messages. Errors: kNotFound, kIo, kCorrupt, kNewerFormat.
-  static Result<TraceFile> open(const std::string& path, const std::string& name);
+  static Result<ActivationTrace> open(const std::string& path, const std::string& name);
 
   uint32_t layers() const { return layers_; }
   uint32_t ffn_size() const { return ffn_size_; }
