@@ -14,9 +14,10 @@ from flashneuron.model.spec import ModelSpec
 from flashneuron.package.ffn_file import FfnGeometry
 from flashneuron.package.layout import bias_bytes, element_bytes, float_dtype, predictor_dtype, scales_bytes
 from flashneuron.package.predictor_file import predictor_bytes
+from flashneuron.package.trace_file import trace_bytes
 from flashneuron.units import format_bytes
 
-_OTHER_BYTES = 48 << 20  # tokenizer, golden, statistics, trace, manifest, file system
+_OTHER_BYTES = 16 << 20  # tokenizer, golden, statistics, manifest, file system
 
 
 def estimate_bytes(spec: ModelSpec, recipe: ExportRecipe) -> int:
@@ -32,6 +33,7 @@ def estimate_bytes(spec: ModelSpec, recipe: ExportRecipe) -> int:
             total += spec.layers * sum(geometry.shard_bytes(shard) for shard in range(geometry.shard_count))
     if recipe.predictor == "lowrank":
         total += spec.layers * predictor_bytes(d, ffn, recipe.rank or max(1, d // 8), predictor_dtype(recipe.dtype))
+        total += trace_bytes(spec.layers, ffn)
     return total
 
 

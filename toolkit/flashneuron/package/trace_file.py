@@ -54,6 +54,11 @@ def sample_tokens(layers: int, ffn_size: int) -> int:
     return max(1, min(MAX_TOKENS, MAX_BYTES // (2 * layers * row_bytes(ffn_size))))
 
 
+def trace_bytes(layers: int, ffn_size: int) -> int:
+    """Of a package's trace, at most."""
+    return HEADER_BYTES + 2 * layers * sample_tokens(layers, ffn_size) * row_bytes(ffn_size)
+
+
 class TraceWriter:
     """Layers are added in order, each with the same tokens, all with what was expected or none."""
 

@@ -127,7 +127,8 @@ def measure(
             progress.note(f"{session.device} tells no heat, so no run waits for it to cool down")
         # By the smallest budget: one that is too small is refused before anything is measured.
         warmed = warm_up(session, min(missing, key=_ram), progress) if missing else None
-        predicted = predict_points(session, [job.point.settings for job in missing], progress) if missing else {}
+        settings = [job.point.settings for job in missing]
+        predicted = predict_points(session, known, settings, progress) if missing else {}
         for repeat, job, path in planned:
             if path.exists():
                 found.append(Measured(read_run(path), path))

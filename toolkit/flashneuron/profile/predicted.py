@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from flashneuron.errors import FlashneuronError
 from flashneuron.profile.plan import Prediction, Target, predict
@@ -13,11 +14,12 @@ from flashneuron.profile.settings import RunSettings
 from flashneuron.progress import Progress
 
 
-def predict_points(session: Session, points: Sequence[RunSettings], progress: Progress) -> dict[RunSettings, Predicted]:
-    """By point; empty, with a note that says why, where nothing can be predicted. A point that the runner refuses has
-    no prediction.
+def predict_points(
+    session: Session, known: Mapping[str, Any], points: Sequence[RunSettings], progress: Progress
+) -> dict[RunSettings, Predicted]:
+    """By point, on the device with the conditions `known`; empty, with a note that says why, where nothing can be
+    predicted. A point that the runner refuses has no prediction.
     """
-    known = session.conditions()
     why = ""
     if session.curve is None or not session.curve.of_flash:
         why = "the device was not probed (flashneuron probe)"
