@@ -248,7 +248,8 @@ def test_profile_ladder_is_the_papers_steps(runner: FakeRunner, cli: Cli) -> Non
         ("cached", "lowrank", "4", "split"),
         ("cached", "lowrank", "4", "bundled"),
     ]
-    assert [line.split("  ")[0] for line in out.partition("\nMemory\n")[0].splitlines() if line.startswith(("naive", "hybrid", "+"))] == [
+    climb = out.partition("\nMemory\n")[0].splitlines()
+    assert [line.split("  ")[0] for line in climb if line.startswith(("naive", "hybrid", "+"))] == [
         "naive", "hybrid", "+ predictor", "+ window", "+ bundling",
     ]  # fmt: skip
 
