@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from click.testing import CliRunner
 from runs import make_run
@@ -14,11 +16,13 @@ from runs import make_run
 from flashneuron.cli.plan import command
 from flashneuron.errors import FlashneuronError, InputError, RunnerError
 from flashneuron.package.manifest import Package
+from flashneuron.package.trace_file import writing_trace
 from flashneuron.profile import plan as plans
 from flashneuron.profile.flash_curve import CurvePoint, FlashCurve
-from flashneuron.profile.plan import Target, make_plan
+from flashneuron.profile.plan import Target, make_plan, predict
 from flashneuron.profile.rates import DeviceRates, Observation, Work, add_rates, compute_times, observe, read_rates
 from flashneuron.profile.settings import RunSettings
+from flashneuron.profile.simulate import LEFT_OUT, simulation
 from flashneuron.report.plan_table import plan_json, plan_text
 
 TINY = Path(__file__).parents[1] / "data" / "tiny_package"
@@ -54,18 +58,23 @@ class Replays:
         budget = {"roles": [], "minimum_bytes": MINIMUM, "all_resident_bytes": ALL, "ram_bytes": ram}
         if ram < MINIMUM:
             raise RunnerError("budget_too_small", "ram is below the minimum", budget)
-        missing = round(40 * (ALL - ram) / (ALL - MINIMUM))
+        missing = round(40 * max(0, ALL - ram) / (ALL - MINIMUM))
         layer = {"cache_rows": 1, "selected": 1000, "hits": 1000 - 10 * missing, "misses": 10 * missing,
                  "requests": 10 * missing, "bytes_read": 10 * missing * 4096,
                  "early_requests": 0, "early_bytes_read": 0}  # fmt: skip
-        settings = {"backend": "xnnpack", "predictor": "lowrank", "overlap": "on", "io_threads": keys["io_threads"]}
+        settings = {"backend": "xnnpack", "predictor": "lowrank", "overlap": "on", "io_threads": keys["io_threads"],
+                    "threads": keys["threads"]}  # fmt: skip
         yield {"event": "replay", "settings": settings, "block_bytes": 4096, "tokens": 10, "layers": [layer] * 2,
                "budget": budget}  # fmt: skip
 
 
 def plan_of(*rams: int, target: Target = TARGET) -> plans.Plan:
     points = [RunSettings(ram=ram, window="auto") for ram in rams]
-    return make_plan(Package.open(TINY), "identity", Replays(), {"package": "x"}, target, points)
+    return plan_with(Replays(), points, target)
+
+
+def plan_with(runner: Replays, points: Sequence[RunSettings], target: Target = TARGET) -> plans.Plan:
+    return make_plan(points, partial(predict, Package.open(TINY), "identity", runner, {"package": "x"}, target))
 
 
 def test_more_memory_is_predicted_to_be_faster_and_the_fastest_is_recommended() -> None:
@@ -83,7 +92,7 @@ def test_of_budgets_that_are_as_fast_the_smallest_is_recommended() -> None:
 
 def test_the_reader_is_tuned_by_the_curve_and_threads_are_the_devices() -> None:
     runner = Replays()
-    make_plan(Package.open(TINY), "identity", runner, {"package": "x"}, TARGET, [RunSettings(ram=ALL)])
+    plan_with(runner, [RunSettings(ram=ALL)])
     assert runner.asked[0]["io_threads"] == "8"
     assert runner.asked[0]["threads"] == "4"
     assert runner.asked[0]["block"] == "4096"
@@ -118,7 +127,7 @@ def test_an_answer_that_breaks_the_protocol_is_one_line() -> None:
             yield {"event": "replay", "tokens": "many"}
 
     with pytest.raises(FlashneuronError, match="rebuild it"):
-        make_plan(Package.open(TINY), "x", Silent(), {}, TARGET, [RunSettings(ram=ALL)])
+        plan_with(Silent(), [RunSettings(ram=ALL)])
 
 
 def observation(package: str, times_us: float, scale: int = 1) -> Observation:
@@ -156,20 +165,34 @@ def test_a_run_teaches_its_device(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 
 
 def test_the_command_refuses_what_cannot_be_planned_in_one_line(tmp_path: Path) -> None:
-    (tmp_path / "curve.json").write_text("{}")
+    (tmp_path / "none.json").write_text("{}")
+    (tmp_path / "curve.json").write_text(curve().model_dump_json())
+    by_file = ("--curve", str(tmp_path / "curve.json"))
 
     def refused(*arguments: str) -> str:
-        result = CliRunner().invoke(command, [str(TINY), *arguments])
-        assert result.exception is not None
+        result = CliRunner().invoke(command, arguments)
+        assert isinstance(result.exception, InputError)
         return str(result.exception)
 
-    assert "has no activation trace" in refused("--device", "host")
-    assert "not both" in refused("--device", "host", "--curve", "x")
-    with pytest.raises(InputError, match="is not a flash curve"):
-        plans_target(tmp_path / "curve.json")
+    assert "has no activation trace" in refused(str(TINY), *by_file)
+    assert "not both" in refused(str(TINY), *by_file, "--device", "host")
+    assert "is not a flash curve" in refused(str(TINY), "--curve", str(tmp_path / "none.json"))
+    assert "cannot read" in refused(str(TINY), "--curve", str(tmp_path / "no file"))
+    assert "a package, or a trace" in refused(*by_file)
+    assert "a package, or a trace" in refused(str(TINY), "--replay", "x", *by_file)
+    assert "needs --hidden-size" in refused("--replay", "x", *by_file)
 
 
-def plans_target(path: Path) -> Target:
-    from flashneuron.profile.target import target_of_file
-
-    return target_of_file(path)
+def test_a_simulation_needs_no_package_and_says_what_it_leaves_out(tmp_path: Path) -> None:
+    with writing_trace(tmp_path / "trace.bin", 2, 1000) as trace:
+        for _ in range(2):
+            trace.add(np.random.default_rng(0).random((20, 1000)) < 0.1)
+    runner = Replays()
+    _, predict_one = simulation(tmp_path / "trace.bin", 64, "fp16", runner, TARGET)
+    plan = make_plan([RunSettings(ram=size) for size in (ALL // 2, ALL)], predict_one)
+    assert runner.asked[0]["rows"] == str(ALL // 2 // 256)
+    assert runner.asked[0]["record_bytes"] == "256"
+    assert "ram" not in runner.asked[0]
+    assert "DRAM bandwidth" in plan_text(plan, TARGET, LEFT_OUT)
+    with pytest.raises(InputError, match="needs --ram"):
+        predict_one(RunSettings())

@@ -33,9 +33,10 @@ _LENGTHS = {"run_length", "ordered_run_length", "similarity"}
 @click.option("-o", "--output", metavar="DIR", type=click.Path(path_type=Path), required=True, help="What to make.")
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Same seed, same model.")
 @click.option("--package", "as_package", is_flag=True, help="Make a package; the options below are for it alone.")
+@click.option("--trace", "as_trace", is_flag=True, help="Make its activation trace alone, a file for plan --replay.")
 @recipe_options
 @format_option("table", "json")
-def command(name: str, output: Path, seed: int, as_package: bool, style: str, **options: Any) -> None:
+def command(name: str, output: Path, seed: int, as_package: bool, as_trace: bool, style: str, **options: Any) -> None:
     """Make a synthetic model in DIR: a Hugging Face folder, or with --package a model package.
 
     Random weights with the sparsity of OPT-6.7B, for benchmarks; what it writes means nothing. Interrupted, the same
@@ -47,10 +48,14 @@ def command(name: str, output: Path, seed: int, as_package: bool, style: str, **
       flashneuron synth --shape llama-2-7b -o llama-2-7b
     """
     try:
-        from flashneuron.synth.create import create_folder, create_package
+        from flashneuron.synth.create import create_folder, create_package, create_trace
     except ModuleNotFoundError as error:
         raise InputError(f"synth needs {error.name}; install the extra: pip install 'flashneuron[export]'") from None
     shape, recipe = shape_named(name), make_recipe(**options)
+    if as_trace:
+        create_trace(shape, seed, output, make_progress())
+        click.echo(json.dumps({"trace": str(output)}) if style == "json" else output)
+        return
     if as_package:
         data = create_package(shape, seed, output, recipe, make_progress())
     else:

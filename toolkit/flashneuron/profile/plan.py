@@ -5,7 +5,7 @@ by rates (rates.py, cost_model.py).
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -15,7 +15,7 @@ from flashneuron.errors import FlashneuronError, InputError, RunnerError
 from flashneuron.package.manifest import Package
 from flashneuron.profile.cost_model import LayerReads, TokenCost, token_cost
 from flashneuron.profile.flash_curve import FlashCurve
-from flashneuron.profile.rates import Basis, DeviceRates, compute_times, settings_key, work_of
+from flashneuron.profile.rates import Basis, DeviceRates, Work, compute_times, settings_key, work_of
 from flashneuron.profile.run_file import Budget
 from flashneuron.profile.session import EventSource
 from flashneuron.profile.settings import RunSettings
@@ -107,16 +107,13 @@ class Plan:
     recommended: Prediction
 
 
-def make_plan(
-    package: Package, identity: str, runner: EventSource, place: Mapping[str, str], target: Target,
-    points: Sequence[RunSettings],
-) -> Plan:  # fmt: skip
+def make_plan(points: Sequence[RunSettings], predict_one: Callable[[RunSettings], Prediction]) -> Plan:
     """Raises RunnerError, with the table of what needs how much, if no point fits."""
     predictions, refusals = list[Prediction](), list[Refusal]()
     last: RunnerError | None = None
     for point in points:
         try:
-            predictions.append(predict(package, identity, runner, place, target, point))
+            predictions.append(predict_one(point))
         except RunnerError as error:
             if error.code != "budget_too_small":
                 raise
@@ -139,20 +136,33 @@ def predict(
     package: Package, identity: str, runner: EventSource, place: Mapping[str, str], target: Target, point: RunSettings
 ) -> Prediction:
     """`place`: the runner's keys that say where the package lies. `identity`: SHA-256 of its manifest."""
-    threads = point.threads or min(_MOST_THREADS, target.cores)
-    settings = replace(tuned(point, target.curve, package.manifest), threads=threads)
-    keys = {**place, **settings.of_runtime().to_keys(), "block": str(target.curve.block_bytes)}
-    replayed = replay(runner, keys)
+    settings = with_threads(tuned(point, target.curve, package.manifest), target)
+    replayed = replay(runner, {**place, **settings.of_runtime().to_keys(), "block": str(target.curve.block_bytes)})
     force = replayed.settings
-    overlap = force.get("overlap") == "on"
-    selected, misses = replayed.mean("selected"), replayed.mean("misses")
-    predicts = force.get("predictor") == "lowrank"
-    work = work_of(package, str(force.get("backend")), predicts, overlap, selected, misses)
-    compute, basis = compute_times(
-        target.rates, identity, settings_key(force), work, threads, target.curve.dram_bytes_per_s
+    work = work_of(
+        package,
+        str(force.get("backend")),
+        force.get("predictor") == "lowrank",
+        force.get("overlap") == "on",
+        replayed.mean("selected"),
+        replayed.mean("misses"),
     )
-    io_threads = int(force["io_threads"])
-    cost = token_cost(replayed.reads(), compute, target.curve.points, io_threads, overlap, target.cores)
+    return priced(point, replayed, work, identity, target)
+
+
+def with_threads(settings: RunSettings, target: Target) -> RunSettings:
+    """The device's, not this machine's."""
+    return replace(settings, threads=settings.threads or min(_MOST_THREADS, target.cores))
+
+
+def priced(point: RunSettings, replayed: Replayed, work: Work, identity: str, target: Target) -> Prediction:
+    """What reads and computing cost on the device."""
+    force, curve = replayed.settings, target.curve
+    threads, overlap = int(force["threads"]), force.get("overlap") == "on"
+    key = settings_key(force)
+    compute, basis = compute_times(target.rates, identity, key, work, threads, curve.dram_bytes_per_s)
+    reads, io_threads = replayed.reads(), int(force["io_threads"])
+    cost = token_cost(reads, compute, curve.points, io_threads, overlap, target.cores)
     return Prediction(point, force, replayed.budget, replayed, cost, basis)
 
 

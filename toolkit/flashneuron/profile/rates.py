@@ -25,6 +25,7 @@ from flashneuron.profile.run_file import Run
 KEPT = 400  # observations of a device; the oldest go first
 NEW_PART_US = {"attention": 30.0, "predictor": 8.0, "ffn": 15.0, "memory": 5.0, "other": 10.0}  # per layer, of a guess
 DRAM_SHARE = {"attention": 0.5, "predictor": 0.5, "ffn": 0.5, "head": 0.5}
+_ALIKE = 8.0  # times the bytes
 Basis = Literal["runs of this package", "runs of other packages", "DRAM bandwidth"]
 
 
@@ -78,11 +79,19 @@ def compute_times(
     rates: DeviceRates, package: str, settings: str, work: Work, threads: int, dram_bytes_per_s: float
 ) -> tuple[ComputeTimes, Basis]:
     own = [o for o in rates.observations if (o.package, o.settings, o.threads) == (package, settings, threads)]
-    other = [o for o in rates.observations if o.threads == threads]
+    other = [o for o in rates.observations if o.threads == threads and _alike(o.work, work)]
     basis: Basis = "runs of this package" if own else "runs of other packages" if other else "DRAM bandwidth"
     seen = own or other
     times = {part: _time(part, seen, work, dram_bytes_per_s) for part in (*NEW_PART_US, "head")}
     return ComputeTimes(**{f"{part}_us": time for part, time in times.items()}, threads=threads), basis
+
+
+def _alike(one: Work, other: Work) -> bool:
+    """Whether times per byte of one say something of the other: what fits caches is faster, what is small has more
+    overhead.
+    """
+    sizes = [work.attention + work.head + work.predictor + work.ffn for work in (one, other)]
+    return max(sizes) <= _ALIKE * min(sizes)
 
 
 def _time(part: str, seen: Sequence[Observation], work: Work, dram_bytes_per_s: float) -> float:

@@ -40,7 +40,10 @@ def plan_text(plan: Plan, target: Target, simulated: str | None) -> str:
     if plan.refusals and plan.refusals[-1].budget:
         blocks.append(budget_table(plan.refusals[-1].budget))
     basis = plan.recommended.basis
-    blocks.append(f"reads: the package's trace of {plan.recommended.replayed.tokens} tokens; computing: by {basis}")
+    tokens = plan.recommended.replayed.tokens
+    blocks.append(
+        f"reads: {tokens} tokens of the activation trace, after others that fill the caches; computing: by {basis}"
+    )
     return "\n\n".join(blocks)
 
 
