@@ -2,9 +2,9 @@
 
 A token's time is the sum over layers of attention, prediction, FFN, cache management and stalls, then the head. Of a
 layer's reads, those on demand are waited for but for what the FFN of cached neurons hides; early ones have been in
-flight since the layer before was summed, so all that ran in between hides them. Where the processor has fewer cores
-than compute and reader want, the work of both over the cores is a lower bound: every read costs processor time too
-(`cpu_us` of the flash curve).
+flight since the layer before was summed, so all that ran in between hides them. A layer's reads are a burst: a short
+one is over before more workers are awake than there are cores, and only a long one has all of them at work. Every read
+costs processor time (`cpu_us` of the flash curve), of which compute threads give a share where they have all cores.
 """
 
 from __future__ import annotations
@@ -16,7 +16,9 @@ from typing import Any
 
 from flashneuron.profile.flash_curve import CurvePoint
 
-_START_US = 20.0  # of a batch of reads: to hand it to the workers and wake up after it
+_START_US = 20.0  # of a burst of reads: to hand it to the workers and wake up after it
+_READS_TO_WAKE = 8.0  # in a burst, for each worker that is awake beyond one a core: fitted, as the next is
+_GIVEN = 0.4  # of the processor time of reads, by compute threads that have every core: fitted on a machine of 2
 
 
 @dataclass(frozen=True)
@@ -48,13 +50,13 @@ class ComputeTimes:
 
 @dataclass(frozen=True)
 class TokenCost:
-    """µs per token. wall = compute + stall, or what the cores need for all of it."""
+    """µs per token. wall = compute + stall + given."""
 
     wall_us: float
     compute_us: float
     stall_us: float
+    given_us: float  # processor time that reads took from computing
     io_us: float
-    cpu_bound: bool
 
     @property
     def tokens_per_s(self) -> float:
@@ -74,26 +76,26 @@ def token_cost(
     between_us = (compute.attention_us + compute.ffn_us + compute.predictor_us / 2) / count
     stall = io = cpu = 0.0
     for layer in layers:
-        demand, demand_cpu = read_cost(points, layer.demand_requests, layer.demand_bytes, io_threads)
-        early, early_cpu = read_cost(points, layer.early_requests, layer.early_bytes, io_threads)
+        demand, demand_cpu = read_cost(points, layer.demand_requests, layer.demand_bytes, io_threads, cores)
+        early, early_cpu = read_cost(points, layer.early_requests, layer.early_bytes, io_threads, cores)
         io += demand + early
         cpu += demand_cpu + early_cpu
         hidden = (between_us, 0.5 * compute.ffn_us / count) if overlap else (0.0, 0.0)
         stall += max(0.0, early - hidden[0]) + max(0.0, demand - hidden[1])
-    total = compute.total_us
-    # What waits does not compute: of the cores that compute threads leave, and of all of them while compute waits.
-    bound = (total * compute.threads + cpu) / cores
-    return TokenCost(max(total + stall, bound), total, stall, io, bound > total + stall)
+    total, taken = compute.total_us, min(1.0, max(0.0, (2 * compute.threads - cores) / compute.threads))
+    given = _GIVEN * taken * cpu
+    return TokenCost(total + stall + given, total, stall, given, io)
 
 
-def read_cost(points: Sequence[CurvePoint], requests: float, read_bytes: float, threads: int) -> tuple[float, float]:
-    """(wall µs, processor µs) of a batch of reads, `read_bytes` together; of less than one read, its share."""
+def read_cost(
+    points: Sequence[CurvePoint], requests: float, read_bytes: float, threads: int, cores: int
+) -> tuple[float, float]:
+    """(wall µs, processor µs) of a burst of reads, `read_bytes` together; of less than one read, its share."""
     if requests < 1e-6:
         return 0.0, 0.0
-    in_flight = min(float(threads), max(1.0, requests))
+    in_flight = min(float(threads), max(1.0, min(float(cores), requests), requests / _READS_TO_WAKE))
     size = read_bytes / requests
     wall, cpu = (at(points, size, in_flight, name) for name in ("us_per_read", "cpu_us_per_read"))
-    # One read by itself takes as long as one thread says; the last round of several waits for its slowest.
     return requests * wall + min(1.0, requests) * _START_US, requests * cpu
 
 

@@ -95,10 +95,13 @@ def _alike(one: Work, other: Work) -> bool:
 
 
 def _time(part: str, seen: Sequence[Observation], work: Work, dram_bytes_per_s: float) -> float:
-    """Of observations the median, each brought to `work` in proportion: to its bytes, or to layers where none are."""
+    """Of observations the lower quartile, since reads that compete for the processor only add (the cost model does that
+    itself); each brought to `work` in proportion: to its bytes, or to layers where none are.
+    """
     wanted = _amount(part, work)
     if seen:
-        return median(o.times_us[part] * wanted / max(_amount(part, o.work), 1e-9) for o in seen)
+        times = sorted(o.times_us[part] * wanted / max(_amount(part, o.work), 1e-9) for o in seen)
+        return times[len(times) // 4]
     fixed = NEW_PART_US.get(part, 0.0) * work.layers
     return fixed + 1e6 * wanted / (DRAM_SHARE[part] * dram_bytes_per_s) if part in DRAM_SHARE else fixed
 
