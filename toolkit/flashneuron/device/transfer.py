@@ -43,6 +43,19 @@ class Transfer:
         their final place. The first failure ends it all; what is not whole then is removed, as far as the device can
         be reached.
         """
+        try:
+            self._travel()
+        except BaseException:
+            with suppress(DeviceError):
+                while self._ready():
+                    self._take_up()
+                self._device.shell(["rm", "-rf", str(self._device.root / ARRIVING)])
+            raise
+        while len(self._ready()) > _RENAMED_FILES:
+            self._take_up()
+        return self._ready()
+
+    def _travel(self) -> None:
         tasks: list[Callable[[], None]] = [self._follow, *[self._send] * self._device.parallel_streams]
         with ThreadPoolExecutor(len(tasks)) as pool:
             running = [pool.submit(task) for task in tasks]
@@ -53,23 +66,18 @@ class Transfer:
             finally:
                 self._stop.set()
         errors = [error for error in (each.exception() for each in running) if error]
-        if not errors:
-            while len(self._ready()) > _RENAMED_FILES:
-                self._take_up()
-            return self._ready()
-        with suppress(DeviceError):
-            while self._ready():
-                self._take_up()
-            self._device.shell(["rm", "-rf", str(self._device.root / ARRIVING)])
-        raise next((error for error in errors if not isinstance(error, _StoppedError)), errors[0])
+        if errors:
+            raise next((error for error in errors if not isinstance(error, _StoppedError)), errors[0])
 
     def _send(self) -> None:
         with self._device.pushing() as push:
-            while self._queue and not self._stop.is_set():
-                with suppress(IndexError):  # another thread was faster
+            while not self._stop.is_set():
+                try:
                     digest = self._queue.popleft()
-                    push(self._files[digest][0], self._device.root / ARRIVING / digest, self._counted)
-                    self._sent.add(digest)
+                except IndexError:
+                    return
+                push(self._files[digest][0], self._device.root / ARRIVING / digest, self._counted)
+                self._sent.add(digest)
 
     def _counted(self, done: float) -> None:
         if self._stop.is_set():
