@@ -1,9 +1,11 @@
 """Medians, quartiles, parts and grouping, against numbers worked out by hand."""
 
+import pytest
 from runs import EMULATED, HOST, MIB, make_run
 
-from flashneuron.profile.run_file import Counters
+from flashneuron.profile.run_file import Counters, Predicted, Run
 from flashneuron.report.metrics import decode, facts, hit_rate, limits_text, lines, parts_us, points, spread
+from flashneuron.report.prediction import choices, error, prediction_line
 
 ZERO = dict.fromkeys(Counters.model_fields, 0)
 
@@ -92,3 +94,36 @@ def test_limits_say_which_hold_and_why_not() -> None:
 def test_ladder_steps_come_in_their_order_after_the_budgets() -> None:
     found = points([make_run(step="+ window"), make_run(step="naive"), make_run(), make_run(step="hybrid")])
     assert [point.ladder_step for point in found] == [None, "naive", "hybrid", "+ window"]
+
+
+def predicted_run(ram: int, wall_us: int, predicted_us: float, window: int = 4) -> Run:
+    said = Predicted(
+        wall_us=predicted_us, stall_us=0, compute_us=1, requests=1, bytes_read=1, hit_rate=1, basis="DRAM bandwidth"
+    )
+    return make_run(ram, wall_us=wall_us, window=window).model_copy(update={"predicted": said})
+
+
+def test_predictions_are_held_against_measurements() -> None:
+    runs = [predicted_run(24 * MIB, 1000, 1224), predicted_run(28 * MIB, 500, 520), make_run(30 * MIB, wall_us=400)]
+    found = points(runs)
+    measured = [point.decode.latency_us.median for point in found]
+    assert error(found[0]) == pytest.approx(1224 / measured[0] - 1)
+    assert error(found[2]) is None
+    line = prediction_line(found)
+    assert line is not None
+    assert "of 2 points" in line
+    assert "the predictions chose" not in line
+    assert prediction_line(found[2:]) is None
+
+
+def test_what_the_predictions_choose_is_held_against_the_best() -> None:
+    runs = [
+        predicted_run(24 * MIB, 1200, 900, 2),
+        predicted_run(24 * MIB, 1000, 950, 4),
+        predicted_run(28 * MIB, 500, 600),
+    ]
+    (choice,) = choices(points(runs))
+    assert choice.recommended.facts["window"] == "2"
+    assert choice.best.facts["window"] == "4"
+    assert choice.regret == pytest.approx(0.19, abs=0.02)
+    assert f"at most {choice.regret:.0%} slower than the best (1 budgets)" in str(prediction_line(points(runs)))

@@ -1,8 +1,9 @@
-"""Predicted against measured latency. Pure."""
+"""Predicted against measured latency, and what following the predictions would have cost. Pure."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from statistics import median
 
 from flashneuron.report.metrics import Point
@@ -24,4 +25,45 @@ def prediction_line(points: Sequence[Point]) -> str | None:
     return (
         f"Predicted before the runs, by the package's trace, the device's flash curve and {bases}: "
         f"median error {median(errors):.0%}, largest {max(errors):.0%}, of {len(errors)} points."
+        f"{_choice_text(choices(points))}"
+    )
+
+
+@dataclass(frozen=True)
+class Choice:
+    """Of the points of one budget: the one with the least predicted time, and the one with the least measured."""
+
+    recommended: Point
+    best: Point
+
+    @property
+    def regret(self) -> float:
+        """By how much the recommended one was slower, as a share."""
+        return self.recommended.decode.latency_us.median / self.best.decode.latency_us.median - 1
+
+
+def choices(points: Sequence[Point]) -> list[Choice]:
+    """One a budget and package under which several settings were predicted and measured."""
+    budgets: dict[tuple[str, int], list[tuple[float, Point]]] = {}
+    for point in points:
+        if point.predicted:
+            key = (point.facts.get("package", ""), point.ram_bytes)
+            budgets.setdefault(key, []).append((point.predicted.wall_us, point))
+    several = [found for found in budgets.values() if len(found) > 1]
+    return [
+        Choice(
+            min(found, key=lambda each: each[0])[1],
+            min((p for _, p in found), key=lambda p: p.decode.latency_us.median),
+        )
+        for found in several
+    ]
+
+
+def _choice_text(found: Sequence[Choice]) -> str:
+    if not found:
+        return ""
+    worst = max(found, key=lambda each: each.regret)
+    return (
+        f" Of the settings measured under each budget the predictions chose one that was at most {worst.regret:.0%} "
+        f"slower than the best ({len(found)} budgets)."
     )
