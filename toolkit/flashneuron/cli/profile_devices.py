@@ -122,8 +122,10 @@ class _Child:
 
 @contextmanager
 def _ended_like_ctrl_c() -> Iterator[None]:
-    """Within, what ends a program politely interrupts it, so that none of its processes is left behind."""
-    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGHUP)}
+    """Within, what ends a program politely interrupts it, so that none of its processes is left behind. SIGINT too,
+    which a shell's background jobs ignore, and would have their children ignore.
+    """
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
     for number in before:
         signal.signal(number, signal.default_int_handler)
     try:
