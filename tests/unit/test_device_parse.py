@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from flashneuron.device.parse import (
@@ -140,6 +140,7 @@ def test_uptime_and_load() -> None:
     assert (parse_uptime("cat: Permission denied"), parse_load("1.0 2.0")) == (None, None)
 
 
+@settings(deadline=None)
 @given(st.lists(st.tuples(st.integers(0, 99), st.integers(0, 10**7)), unique_by=lambda pair: pair[0]))
 def test_every_policy_keeps_its_frequency(told: list[tuple[int, int]]) -> None:
     text = "".join(f"{number} scaling_cur_freq {khz}\n" for number, khz in told)
@@ -153,6 +154,7 @@ def test_sections() -> None:
     assert split_sections("noise\n@@ one\n\na\nb\n\n@@ two\n") == {"one": "a\nb", "two": ""}
 
 
+@settings(deadline=None)
 @given(st.text())
 def test_no_text_makes_them_fail(text: str) -> None:
     for parse in (

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from fake_profile import FakeDevice
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from runs import EMULATED
 
@@ -137,6 +137,7 @@ _CONDITIONS = st.builds(
 )
 
 
+@settings(deadline=None)
 @given(_CONDITIONS, st.lists(_CONDITIONS, min_size=1, max_size=8), st.integers(0, 60))
 def test_no_wait_is_longer_than_its_limit(start: dict[str, Any], told: list[dict[str, Any]], limit_s: int) -> None:
     clock = Clock()

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from fake_profile import TINY
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from flashneuron.cli import profile
@@ -75,6 +75,7 @@ def test_what_is_cut_is_said(prompt: Prompt, context: int, says: str | None) -> 
     assert says is None or f"{prompt.source}: {says}" in str(cut)
 
 
+@settings(deadline=None)
 @given(st.integers(2, 400), st.integers(1, 500), st.integers(2, 5000))
 def test_what_is_open_always_fits(letters: int, prompt_tokens: int, context: int) -> None:
     taken, new, _ = lengths(cuttable(letters=letters), context)
@@ -166,6 +167,7 @@ def test_a_defect_of_a_workload_file_is_one_line(tmp_path: Path, text: str, says
     assert "\n" not in str(caught.value)
 
 
+@settings(deadline=None)
 @given(st.text(), st.sampled_from(["w.toml", "w.json"]))
 def test_no_text_makes_it_fail_otherwise(tmp_path_factory: pytest.TempPathFactory, text: str, name: str) -> None:
     path = tmp_path_factory.getbasetemp() / name
