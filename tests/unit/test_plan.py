@@ -90,6 +90,11 @@ def test_of_budgets_that_are_as_fast_the_smallest_is_recommended() -> None:
     assert plan.recommended.asked.ram == ALL - 1
 
 
+def test_where_the_window_makes_no_difference_it_stays_open() -> None:
+    plan = plan_with(Replays(), [RunSettings(ram=ALL, window=window) for window in (2, "auto", 4)])
+    assert plan.recommended.asked.window == "auto"
+
+
 def test_the_reader_is_tuned_by_the_curve_and_threads_are_the_devices() -> None:
     runner = Replays()
     plan_with(runner, [RunSettings(ram=ALL)])

@@ -126,10 +126,10 @@ def make_plan(points: Sequence[RunSettings], predict_one: Callable[[RunSettings]
 
 
 def recommend(predictions: Sequence[Prediction]) -> Prediction:
-    """The fastest; of those that are as fast, the one with the smallest budget."""
+    """The fastest; of those that are as fast the one with the smallest budget, an open window before a fixed one."""
     best = min(each.cost.wall_us for each in predictions)
     close = [each for each in predictions if each.cost.wall_us <= CLOSE * best]
-    return min(close, key=lambda each: (_ram(each), each.cost.wall_us))
+    return min(close, key=lambda each: (_ram(each), each.asked.window not in (None, "auto"), each.cost.wall_us))
 
 
 def predict(

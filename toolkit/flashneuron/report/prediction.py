@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import median
 
+from flashneuron.profile.plan import CLOSE
 from flashneuron.report.metrics import Point
 
 
@@ -50,13 +51,18 @@ def choices(points: Sequence[Point]) -> list[Choice]:
             key = (point.facts.get("package", ""), point.ram_bytes)
             budgets.setdefault(key, []).append((point.predicted.wall_us, point))
     several = [found for found in budgets.values() if len(found) > 1]
-    return [
-        Choice(
-            min(found, key=lambda each: each[0])[1],
-            min((p for _, p in found), key=lambda p: p.decode.latency_us.median),
-        )
-        for found in several
-    ]
+    return [Choice(_recommended(found), min((p for _, p in found), key=_measured_us)) for found in several]
+
+
+def _recommended(found: Sequence[tuple[float, Point]]) -> Point:
+    """As plan.recommend chooses under one budget."""
+    close = CLOSE * min(us for us, _ in found)
+    ranks = [(us > close, point.facts.get("window") != "auto", us) for us, point in found]
+    return found[ranks.index(min(ranks))][1]
+
+
+def _measured_us(point: Point) -> float:
+    return point.decode.latency_us.median
 
 
 def _choice_text(found: Sequence[Choice]) -> str:
