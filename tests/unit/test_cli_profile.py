@@ -3,20 +3,16 @@
 from __future__ import annotations
 
 import json
-import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from command_line import Cli, command_line
 from fake_profile import TINY, FakeDevice
 from runs import MIB, budget
 
-from flashneuron.cli.main import main
 from flashneuron.errors import RunnerError
 from flashneuron.package.manifest import Package
 from flashneuron.profile.session import Session
-
-Cli = Callable[..., tuple[int, str, str]]
 
 
 @pytest.fixture
@@ -33,15 +29,7 @@ def device(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> FakeDevice:
 
 @pytest.fixture
 def profile(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Cli:
-    def call(*arguments: str | Path) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["flashneuron", "profile", str(TINY), *map(str, arguments)])
-        with pytest.raises(SystemExit) as ended:
-            main()
-        out, err = capsys.readouterr()
-        code = ended.value.code
-        return (code if isinstance(code, int) else 0), out, err
-
-    return call
+    return command_line(monkeypatch, capsys, "profile", TINY)
 
 
 def test_without_lengths_the_papers_are_measured_as_far_as_they_fit(device: FakeDevice, profile: Cli) -> None:

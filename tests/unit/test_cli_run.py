@@ -2,16 +2,15 @@
 
 import json
 import math
-import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 import pytest
+from command_line import Cli, command_line
 from runs import EMULATED, MIB, budget, generate_events
 
-from flashneuron.cli.main import main
 from flashneuron.errors import DeviceError, RunnerError
 from flashneuron.package.manifest import Package
 from flashneuron.profile.run_file import find_runs
@@ -70,19 +69,8 @@ def runner(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> FakeRunner:
 
 
 @pytest.fixture
-def cli(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str, str]]:
-    def call(*arguments: str | Path) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["flashneuron", *map(str, arguments)])
-        with pytest.raises(SystemExit) as ended:
-            main()
-        out, err = capsys.readouterr()
-        code = ended.value.code
-        return (code if isinstance(code, int) else 0), out, err
-
-    return call
-
-
-Cli = Callable[..., tuple[int, str, str]]
+def cli(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Cli:
+    return command_line(monkeypatch, capsys)
 
 
 def decode(*ids: int) -> str:

@@ -131,7 +131,7 @@ def test_an_answer_that_breaks_the_protocol_is_one_line() -> None:
         def events(self, verb: str, keys: Mapping[str, str], stdin: bytes = b"") -> Iterator[dict[str, Any]]:
             yield {"event": "replay", "tokens": "many"}
 
-    with pytest.raises(FlashneuronError, match="rebuild it"):
+    with pytest.raises(FlashneuronError, match="rebuild the runner: flashneuron runtime build"):
         plan_with(Silent(), [RunSettings(ram=ALL)])
 
 

@@ -37,9 +37,7 @@ def _facts(one: Measured) -> dict[str, Any]:
 def _memory_table(measured: Sequence[Measured]) -> str:
     """At the end of each run, as the kernel counts it."""
     rows = [_memory_row(one) for one in measured]
-    told = [
-        name for name in rows[0] if name not in ("device", "prompt", "step") or len({row[name] for row in rows}) > 1
-    ]
+    told = [name for name in rows[0] if name not in _IF_SEVERAL or len({row[name] for row in rows}) > 1]
     return text_table(told, [[row[name] for name in told] for row in rows])
 
 

@@ -11,13 +11,13 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from flashneuron.errors import FlashneuronError, InputError, RunnerError
+from flashneuron.errors import InputError, RunnerError
 from flashneuron.package.manifest import Package
 from flashneuron.profile.cost_model import LayerReads, TokenCost, token_cost
 from flashneuron.profile.flash_curve import FlashCurve
 from flashneuron.profile.rates import Basis, DeviceRates, Work, compute_times, settings_key, work_of
 from flashneuron.profile.run_file import Budget
-from flashneuron.profile.session import EventSource
+from flashneuron.profile.session import EventSource, one_event
 from flashneuron.profile.settings import RunSettings
 from flashneuron.profile.tuning import tuned
 
@@ -126,10 +126,16 @@ def make_plan(points: Sequence[RunSettings], predict_one: Callable[[RunSettings]
 
 
 def recommend(predictions: Sequence[Prediction]) -> Prediction:
-    """The fastest; of those that are as fast the one with the smallest budget, an open window before a fixed one."""
-    best = min(each.cost.wall_us for each in predictions)
-    close = [each for each in predictions if each.cost.wall_us <= CLOSE * best]
-    return min(close, key=lambda each: (_ram(each), each.asked.window not in (None, "auto"), each.cost.wall_us))
+    return predictions[preferred([(each.cost.wall_us, _ram(each), each.asked.window) for each in predictions])]
+
+
+def preferred(candidates: Sequence[tuple[float, int, int | str | None]]) -> int:
+    """Of (predicted time, budget, window asked for) the fastest one's index; of those that are as fast the one with the
+    smallest budget, an open window before a fixed one.
+    """
+    close = CLOSE * min(wall for wall, _, _ in candidates)
+    ranks = [(wall > close, ram, window not in (None, "auto"), wall) for wall, ram, window in candidates]
+    return ranks.index(min(ranks))
 
 
 def predict(
@@ -167,23 +173,11 @@ def priced(point: RunSettings, replayed: Replayed, work: Work, identity: str, ta
 
 
 def budget_of(runner: EventSource, place: Mapping[str, str], settings: RunSettings) -> Budget:
-    found = [e for e in runner.events("budget", {**place, **settings.of_runtime().to_keys()}) if e["event"] == "budget"]
-    try:
-        return Budget.model_validate(found[0])
-    except (IndexError, ValidationError):
-        raise FlashneuronError(
-            "the runner's budget breaks its protocol; rebuild it: flashneuron runtime build"
-        ) from None
+    return one_event(runner.events("budget", {**place, **settings.of_runtime().to_keys()}), "budget", Budget)
 
 
 def replay(runner: EventSource, keys: Mapping[str, str]) -> Replayed:
-    found = [event for event in runner.events("replay", keys) if event.get("event") == "replay"]
-    try:
-        return Replayed.model_validate(found[0])
-    except (IndexError, ValidationError):
-        raise FlashneuronError(
-            "the runner's replay breaks its protocol; rebuild it: flashneuron runtime build"
-        ) from None
+    return one_event(runner.events("replay", keys), "replay", Replayed)
 
 
 def require_trace(package: Package) -> None:

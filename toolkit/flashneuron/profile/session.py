@@ -74,7 +74,7 @@ class Session:
         self.close()
 
     def budget(self, settings: RunSettings) -> Budget:
-        return _one(self._events("budget", settings.of_runtime()), "budget", Budget)
+        return one_event(self._events("budget", settings.of_runtime()), "budget", Budget)
 
     def generate(
         self,
@@ -180,7 +180,8 @@ def open_session(package: Package, device_spec: str | None, progress: Progress) 
     return Session(package, device.name, runner, keys, lambda: conditions(device), device.close, curve, device)
 
 
-def _one(events: Iterator[dict[str, Any]], name: str, record: type[_R]) -> _R:
+def one_event(events: Iterator[dict[str, Any]], name: str, record: type[_R]) -> _R:
+    """The event `name` of a call, checked. Raises FlashneuronError where it is missing or breaks the protocol."""
     found: dict[str, Any] = {}
     for event in events:
         if event.get("event") == name:

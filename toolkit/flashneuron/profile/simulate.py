@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import asdict, replace
 from pathlib import Path
 
 from flashneuron.errors import InputError
 from flashneuron.package.ffn_file import RECORD_ALIGNMENT
 from flashneuron.package.layout import DType, round_up, row_bytes
 from flashneuron.package.trace_file import Trace, read_trace
-from flashneuron.profile.flash_curve import tune
 from flashneuron.profile.plan import Prediction, Target, priced, replay, with_threads
 from flashneuron.profile.rates import Work
 from flashneuron.profile.session import EventSource
 from flashneuron.profile.settings import RunSettings
+from flashneuron.profile.tuning import tuned_for
 
 LEFT_OUT = "head, predictors and everything else in DRAM are left out; ram is what the neurons get"
 
@@ -30,9 +29,7 @@ def simulation(
     def predict_one(point: RunSettings) -> Prediction:
         if point.ram is None:
             raise InputError("a simulation needs --ram: what the neurons of all layers get")
-        found = asdict(tune(target.curve.points, record))
-        left_open = {name: value for name, value in found.items() if getattr(point, name) is None}
-        settings = with_threads(replace(point, **left_open), target)
+        settings = with_threads(tuned_for(point, target.curve, record), target)
         keys = {
             name: value for name, value in settings.of_runtime().to_keys().items() if name not in ("ram", "context")
         }

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import median
 
-from flashneuron.profile.plan import CLOSE
+from flashneuron.profile.plan import preferred
 from flashneuron.report.metrics import Point
 
 
@@ -55,10 +55,7 @@ def choices(points: Sequence[Point]) -> list[Choice]:
 
 
 def _recommended(found: Sequence[tuple[float, Point]]) -> Point:
-    """As plan.recommend chooses under one budget."""
-    close = CLOSE * min(us for us, _ in found)
-    ranks = [(us > close, point.facts.get("window") != "auto", us) for us, point in found]
-    return found[ranks.index(min(ranks))][1]
+    return found[preferred([(us, point.ram_bytes, point.facts.get("window")) for us, point in found])][1]
 
 
 def _measured_us(point: Point) -> float:
