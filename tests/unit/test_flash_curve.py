@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from curves import bursts
 from hypothesis import given
 from hypothesis import strategies as st
 from runs import EMULATED, HOST
@@ -78,8 +79,8 @@ def test_the_fewest_threads_that_are_as_good_as_any() -> None:
 
 def curve(points: list[CurvePoint], **changed: Any) -> FlashCurve:
     facts: dict[str, Any] = {
-        "measured": "2026-01-01T00:00:00+00:00", "conditions": dict(HOST), "points": points, "file_bytes": 1 << 30,
-        "block_bytes": 4096, "direct_io": True, "bytes_read": 100, "storage_bytes_read": 100,
+        "measured": "2026-01-01T00:00:00+00:00", "conditions": dict(HOST), "points": points, "bursts": bursts(),
+        "file_bytes": 1 << 30, "block_bytes": 4096, "direct_io": True, "bytes_read": 100, "storage_bytes_read": 100,
         "dram_bytes_per_s": 10**10, "dram_threads": 2,
     }  # fmt: skip
     return FlashCurve(**facts | changed)
@@ -149,10 +150,12 @@ def test_the_probe_asks_the_runner_and_refuses_half_an_answer() -> None:
     point = {"event": "point", "read_bytes": 4096, "threads": 1, "reads": 5, "wall_us": 100, "cpu_us": 50}
     result = {"event": "result", "file_bytes": 1 << 24, "block_bytes": 4096, "direct_io": True, "bytes_read": 20480,
               "storage_bytes_read": 20480, "dram_bytes_per_s": 10**10, "dram_threads": 2}  # fmt: skip
-    runner = Recorded([point, result])
+    burst = {"event": "burst", "read_bytes": 4096, "threads": 1, "reads": 4, "bursts": 2, "wall_us": 90, "lost_us": 3}
+    runner = Recorded([point, burst, result])
     found = measure_curve(runner, FakeDevice(), 1 << 24, SilentProgress())  # type: ignore[arg-type]
     assert runner.keys == {"folder": "somewhere", "size": "16777216"}
     assert found.of_flash
     assert found.points[0].us_per_read == 20
+    assert (found.bursts[0].wall_us, found.bursts[0].lost_us) == (90, 3)
     with pytest.raises(FlashneuronError, match="incomplete"):
-        measure_curve(Recorded([point]), FakeDevice(), 1 << 24, SilentProgress())  # type: ignore[arg-type]
+        measure_curve(Recorded([point, burst]), FakeDevice(), 1 << 24, SilentProgress())  # type: ignore[arg-type]

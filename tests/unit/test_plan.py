@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 from click.testing import CliRunner
+from curves import bursts
 from runs import make_run
 
 from flashneuron.cli.plan import command
@@ -37,7 +38,7 @@ def curve() -> FlashCurve:
         for t in (1, 2, 4, 8)
     ]
     return FlashCurve(
-        measured="2026-01-01T00:00:00+00:00", conditions=CONDITIONS, points=points, file_bytes=1 << 30,
+        measured="2026-01-01T00:00:00+00:00", conditions=CONDITIONS, points=points, bursts=bursts(), file_bytes=1 << 30,
         block_bytes=4096, direct_io=True, bytes_read=1, dram_bytes_per_s=10**10, dram_threads=4,
     )  # fmt: skip
 
@@ -60,7 +61,8 @@ class Replays:
             raise RunnerError("budget_too_small", "ram is below the minimum", budget)
         missing = round(40 * max(0, ALL - ram) / (ALL - MINIMUM))
         layer = {"cache_rows": 1, "selected": 1000, "hits": 1000 - 10 * missing, "misses": 10 * missing,
-                 "requests": 10 * missing, "bytes_read": 10 * missing * 4096,
+                 "rounds": min(10, missing), "longest_bytes": 4096 * min(10, missing), "early_rounds": 0,
+                 "early_longest_bytes": 0, "requests": 10 * missing, "bytes_read": 10 * missing * 4096,
                  "early_requests": 0, "early_bytes_read": 0}  # fmt: skip
         settings = {"backend": "xnnpack", "predictor": "lowrank", "overlap": "on", "io_threads": keys["io_threads"],
                     "threads": keys["threads"]}  # fmt: skip

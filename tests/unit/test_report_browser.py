@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from browser import WIDTHS, Seen, chromium, look
+from curves import bursts
 from runs import EMULATED, MIB, make_run
 
 from flashneuron.profile.flash_curve import CurvePoint, FlashCurve, curve_path, write_curve
@@ -28,8 +29,8 @@ def probed() -> FlashCurve:
         for threads in (1, 2, 8, 32)
     ]
     return FlashCurve(
-        measured="2026-01-01T00:00:00+00:00", conditions=PHONE, points=points, file_bytes=1 << 30, block_bytes=4096,
-        direct_io=True, bytes_read=100, dram_bytes_per_s=10**10, dram_threads=2,
+        measured="2026-01-01T00:00:00+00:00", conditions=PHONE, points=points, bursts=bursts(), file_bytes=1 << 30,
+        block_bytes=4096,        direct_io=True, bytes_read=100, dram_bytes_per_s=10**10, dram_threads=2,
     )  # fmt: skip
 
 

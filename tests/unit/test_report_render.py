@@ -6,6 +6,7 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
+from curves import bursts
 from runs import EMULATED, HOST, MIB, budget, make_run
 
 from flashneuron.errors import InputError
@@ -202,8 +203,8 @@ def probed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> FlashCurve:
         for threads in (1, 2, 4, 8, 16, 32)
     ]
     curve = FlashCurve(
-        measured="2026-02-03T04:05:00+00:00", conditions=PHONE, points=points, file_bytes=1 << 30, block_bytes=4096,
-        direct_io=True, bytes_read=100, dram_bytes_per_s=10**10, dram_threads=2,
+        measured="2026-02-03T04:05:00+00:00", conditions=PHONE, points=points, bursts=bursts(), file_bytes=1 << 30,
+        block_bytes=4096,        direct_io=True, bytes_read=100, dram_bytes_per_s=10**10, dram_threads=2,
     )  # fmt: skip
     write_curve(curve, curve_path(PHONE))
     return curve

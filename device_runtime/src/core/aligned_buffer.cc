@@ -14,18 +14,17 @@ namespace {
 
 // Rows at random places of a large buffer cost a page walk each with small pages; from this size on, the kernel is
 // asked for large ones. It may refuse, and gives what is left over at the end in small ones.
-constexpr size_t kLargePage = size_t{2} << 20;
-constexpr size_t kLargeFrom = 8 * kLargePage;
+constexpr size_t kLargeFrom = 8 * AlignedBuffer::kLargePage;
 
 }  // namespace
 
-Result<AlignedBuffer> AlignedBuffer::create(size_t bytes) {
+Result<AlignedBuffer> AlignedBuffer::create(size_t bytes, Pages pages) {
   AlignedBuffer buffer;
   if (bytes == 0) return buffer;
   void* data = nullptr;
   // PTRDIFF_MAX bounds every object; below it the rounding cannot wrap.
   const bool fits = bytes <= static_cast<size_t>(PTRDIFF_MAX) - kAlignment;
-  const size_t alignment = bytes < kLargeFrom ? kAlignment : kLargePage;
+  const size_t alignment = pages == Pages::kLarge || bytes >= kLargeFrom ? kLargePage : kAlignment;
   if (!fits || posix_memalign(&data, alignment, round_up(bytes, kAlignment)) != 0) {
     return Status(StatusCode::kOutOfMemory, "no memory for a buffer of " + std::to_string(bytes) + " bytes");
   }

@@ -16,8 +16,14 @@ class AlignedBuffer {
   static constexpr size_t kAlignment = 16384;
 
   AlignedBuffer() = default;
-  // Untouched (not zeroed) memory of `bytes` rounded up to kAlignment. Error: kOutOfMemory.
-  static Result<AlignedBuffer> create(size_t bytes);
+  // Where the kernel gives large pages: a whole number of these, from the start of one on, is large pages alone.
+  static constexpr size_t kLargePage = size_t{2} << 20;
+  enum class Pages { kAny, kLarge };
+
+  // Untouched (not zeroed) memory of `bytes` rounded up to kAlignment. kLarge asks the kernel for large pages, a
+  // direct read into which is one piece of memory for the storage where small ones are many. A buffer of many megabytes
+  // asks for them anyhow. Error: kOutOfMemory.
+  static Result<AlignedBuffer> create(size_t bytes, Pages pages = Pages::kAny);
   // `bytes` at `data`, aligned to a page at least, given to `release` in the end.
   static AlignedBuffer adopt(std::byte* data, size_t bytes, std::function<void(std::byte*)> release);
 

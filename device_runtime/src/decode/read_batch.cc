@@ -1,6 +1,7 @@
 #include "decode/read_batch.h"
 
 #include <algorithm>
+#include <memory>
 #include <optional>
 
 #include "core/align.h"
@@ -17,11 +18,6 @@ void ReadQueue::wait() {
   if (std::optional<ReadCompletion> done = reader_.wait()) {
     *reinterpret_cast<Pending*>(done->tag) = {true, std::move(done->status)};
   }
-}
-
-Result<ReadBatch> ReadBatch::create(ReadQueue& queue, uint64_t staging_bytes) {
-  FN_ASSIGN_OR_RETURN(AlignedBuffer staging, AlignedBuffer::create(staging_bytes));
-  return ReadBatch(queue, std::move(staging));
 }
 
 ReadBatch::~ReadBatch() {
@@ -109,12 +105,13 @@ size_t ReadBatch::fitting(std::span<const Extent> wanted) const {
 }
 
 Result<Staging> Staging::create(ReadQueue& queue, uint64_t bytes) {
+  FN_ASSIGN_OR_RETURN(AlignedBuffer memory, AlignedBuffer::create(bytes, AlignedBuffer::Pages::kLarge));
+  const auto owner = std::make_shared<AlignedBuffer>(std::move(memory));
   const uint64_t each = share(bytes);
-  FN_ASSIGN_OR_RETURN(ReadBatch demand0, ReadBatch::create(queue, each));
-  FN_ASSIGN_OR_RETURN(ReadBatch demand1, ReadBatch::create(queue, each));
-  FN_ASSIGN_OR_RETURN(ReadBatch early0, ReadBatch::create(queue, each));
-  FN_ASSIGN_OR_RETURN(ReadBatch early1, ReadBatch::create(queue, each));
-  return Staging{{std::move(demand0), std::move(demand1)}, {std::move(early0), std::move(early1)}};
+  const auto area = [&](uint64_t number) {
+    return ReadBatch(queue, AlignedBuffer::adopt(owner->data() + number * each, each, [owner](std::byte*) {}));
+  };
+  return Staging{{area(0), area(1)}, {area(2), area(3)}};
 }
 
 }  // namespace flashneuron

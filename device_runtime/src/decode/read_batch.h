@@ -58,8 +58,8 @@ class ReadQueue {
 
 class ReadBatch {
  public:
-  // Error: kOutOfMemory.
-  static Result<ReadBatch> create(ReadQueue& queue, uint64_t staging_bytes);
+  // Reads into `staging`.
+  ReadBatch(ReadQueue& queue, AlignedBuffer staging) : queue_(&queue), staging_(std::move(staging)) {}
   ReadBatch(ReadBatch&&) = default;
   ReadBatch& operator=(ReadBatch&&) = delete;
   // Waits for what is in flight, since it is written into the staging area.
@@ -92,7 +92,6 @@ class ReadBatch {
   static uint64_t worst_bytes(uint64_t length, uint32_t block_bytes);
 
  private:
-  ReadBatch(ReadQueue& queue, AlignedBuffer staging) : queue_(&queue), staging_(std::move(staging)) {}
   // Asked anew each time: the reader's block may rise when a file is opened.
   ReadPlanRules rules() const;
   Status wait_until(size_t first, size_t last, Counters& counters);
@@ -110,6 +109,7 @@ class ReadBatch {
 // The staging areas of a decode loop, equal shares of one budget: reads on demand in two that take turns (one arrives
 // while the other is computed from), early reads for the layer at hand and for the next one.
 struct Staging {
+  // In large pages where `bytes` is a whole number of them. Error: kOutOfMemory.
   static Result<Staging> create(ReadQueue& queue, uint64_t bytes);
   // Of each area.
   static uint64_t share(uint64_t bytes) { return round_down(bytes / 4, AlignedBuffer::kAlignment); }

@@ -117,7 +117,7 @@ uint64_t choose_staging(const Configuration& chosen) {
   const uint64_t half_layer = record * model.ffn_size / 2;
   const uint64_t row = row_bytes(chosen.manifest().embedding.dtype, model.hidden_size);
   const uint64_t least = 16 * ReadBatch::worst_bytes(std::max(record, row), kLargestBlockBytes);
-  return round_up(std::max(std::clamp<uint64_t>(half_layer, 1 * kMiB, 32 * kMiB), least), AlignedBuffer::kAlignment);
+  return round_up(std::max(std::clamp<uint64_t>(half_layer, 1 * kMiB, 32 * kMiB), least), AlignedBuffer::kLargePage);
 }
 
 uint64_t variant_bytes(const Configuration& chosen) {

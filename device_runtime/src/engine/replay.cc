@@ -50,7 +50,7 @@ class Layer {
     }
     if (misses_.empty()) return;
     Counters counters;
-    misses_.resize(read_round(misses_, rules, counters));
+    misses_.resize(read_round(misses_, rules, counters, found.early_rounds));
     counters.early = static_cast<int64_t>(misses_.size());
     found.all += counters;
     found.early += counters;
@@ -58,7 +58,8 @@ class Layer {
   }
 
   // As FfnStage::begin and finish do it.
-  void step(std::span<const uint32_t> selected, const ReadPlanRules& rules, Counters& counters) {
+  void step(std::span<const uint32_t> selected, const ReadPlanRules& rules, LayerReplay& found) {
+    Counters& counters = found.all;
     if (model_->keep_misses) policy_.touch(selected);
     misses_.clear();
     for (const uint32_t neuron : selected) {
@@ -76,7 +77,7 @@ class Layer {
     counters.early_used += static_cast<int64_t>(misses_.size() - demand_.size());
     early_.clear();
     for (std::span<const uint32_t> rest = demand_; !rest.empty();)
-      rest = rest.subspan(read_round(rest, rules, counters));
+      rest = rest.subspan(read_round(rest, rules, counters, found.demand_rounds));
     for (const uint32_t neuron : misses_) {
       if (cache_.size() < cache_.capacity()) insert(neuron);
     }
@@ -100,7 +101,8 @@ class Layer {
   }
 
   // As many of `neurons` as one staging area takes, at least one; how many.
-  size_t read_round(std::span<const uint32_t> neurons, const ReadPlanRules& rules, Counters& counters) {
+  size_t read_round(std::span<const uint32_t> neurons, const ReadPlanRules& rules, Counters& counters,
+                    LayerReplay::Rounds& rounds) {
     const uint64_t area = Staging::share(model_->staging_bytes);
     size_t count = std::min<size_t>(neurons.size(),
                                     std::max<uint64_t>(1, area / (uint64_t{model_->parts} * model_->record_bytes)));
@@ -114,11 +116,17 @@ class Layer {
       });
       const std::vector<PlannedRead> reads = plan_reads(extents_, rules);
       uint64_t bytes = 0;
-      for (const PlannedRead& read : reads) bytes += read.length;
+      uint32_t longest = 0;
+      for (const PlannedRead& read : reads) {
+        bytes += read.length;
+        longest = std::max(longest, read.length);
+      }
       if (bytes > area && count > 1) {
         count = std::max<size_t>(1, std::min<size_t>(count - 1, count * area / bytes));
         continue;
       }
+      ++rounds.count;
+      rounds.longest_bytes += longest;
       counters.requests += static_cast<int64_t>(reads.size());
       counters.bytes_read += static_cast<int64_t>(bytes);
       counters.bytes_wanted += static_cast<int64_t>(uint64_t{count} * model_->parts * model_->record_bytes);
@@ -172,7 +180,7 @@ Result<std::vector<LayerReplay>> replay(const ReplayModel& model, const Activati
         FN_ASSIGN_OR_RETURN(const std::vector<uint32_t> expected, trace.expected(number, token));
         layer.read_early(expected, rules, found);
       }
-      layer.step(model.dense ? all : selected, rules, found.all);
+      layer.step(model.dense ? all : selected, rules, found);
     }
   }
   return layers;

@@ -37,10 +37,17 @@ Result<ReplayModel> model_of_trace(const ActivationTrace& trace, uint32_t record
                                    const Options& options);
 
 // Of one layer, sums over the tokens that count: selected, hits, misses, early, early_used, requests and bytes; and the
-// requests and bytes of early reads alone.
+// requests and bytes of early reads alone. Rounds are reads that are submitted at once.
 struct LayerReplay {
+  struct Rounds {
+    int64_t count = 0;
+    int64_t longest_bytes = 0;  // sum of each one's longest read
+  };
+
   Counters all;
   Counters early;
+  Rounds demand_rounds;
+  Rounds early_rounds;
 };
 
 struct Replay {

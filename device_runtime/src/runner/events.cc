@@ -92,14 +92,19 @@ Json replay_event(const Replay& replay, uint32_t block_bytes) {
   for (const auto& [key, value] : settings_of(replay.settings)) settings[key] = value;
   Json layers = Json::array();
   for (size_t layer = 0; layer < replay.layers.size(); ++layer) {
-    const Counters& counters = replay.layers[layer].all;
-    const Counters& early = replay.layers[layer].early;
+    const LayerReplay& found = replay.layers[layer];
+    const Counters& counters = found.all;
+    const Counters& early = found.early;
     layers.push_back({{"cache_rows", replay.capacity_rows[layer]},
                       {"selected", counters.selected},
                       {"hits", counters.hits},
                       {"misses", counters.misses},
                       {"early", counters.early},
                       {"early_used", counters.early_used},
+                      {"rounds", found.demand_rounds.count},
+                      {"longest_bytes", found.demand_rounds.longest_bytes},
+                      {"early_rounds", found.early_rounds.count},
+                      {"early_longest_bytes", found.early_rounds.longest_bytes},
                       {"early_requests", early.requests},
                       {"early_bytes_read", early.bytes_read},
                       {"requests", counters.requests},

@@ -111,8 +111,18 @@ class Replays : public ::testing::Test {
       EXPECT_EQ(all.requests, stage[layer].requests);
       EXPECT_EQ(all.bytes_wanted, stage[layer].bytes_wanted);
       EXPECT_EQ(all.bytes_read, stage[layer].bytes_read);
-      EXPECT_EQ(found[layer].early.requests > 0, options.overlap && layer > 0 && all.early > 0);
+      const Counters& early = found[layer].early;
+      EXPECT_EQ(early.requests > 0, options.overlap && layer > 0 && all.early > 0);
+      expect_rounds(found[layer].demand_rounds, all.requests - early.requests, all.bytes_read - early.bytes_read);
+      expect_rounds(found[layer].early_rounds, early.requests, early.bytes_read);
     }
+  }
+
+  static void expect_rounds(const LayerReplay::Rounds& rounds, int64_t requests, int64_t bytes_read) {
+    EXPECT_EQ(rounds.count > 0, requests > 0);
+    EXPECT_LE(rounds.count, requests);
+    EXPECT_LE(rounds.longest_bytes, bytes_read);
+    EXPECT_GE(rounds.longest_bytes * requests, bytes_read * rounds.count) << "the longest is no shorter than the mean";
   }
 
   static constexpr uint32_t kTokens = 40;

@@ -161,10 +161,18 @@ TEST(Runner, ProbesAFolderAndLeavesNothingInIt) {
   uint64_t bytes = 0;
   for (size_t i = 0; i + 1 < outcome.events.size(); ++i) {
     const nlohmann::json& point = outcome.events[i];
-    EXPECT_EQ(point["event"], "point");
-    EXPECT_GE(point["reads"], point["threads"]);
-    EXPECT_GE(point["wall_us"], 1000);
-    bytes += point["reads"].get<uint64_t>() * point["read_bytes"].get<uint64_t>();
+    const bool burst = point["event"] == "burst";
+    EXPECT_TRUE(burst || point["event"] == "point");
+    if (burst) {
+      EXPECT_GE(point["bursts"], 2) << "one that is waited for, one with computing beside it";
+      EXPECT_GT(point["wall_us"], 0);
+      EXPECT_GE(point["lost_us"], 0);
+    } else {
+      EXPECT_GE(point["reads"], point["threads"]);
+      EXPECT_GE(point["wall_us"], 1000);
+    }
+    const uint64_t times = burst ? point["bursts"].get<uint64_t>() : 1;
+    bytes += times * point["reads"].get<uint64_t>() * point["read_bytes"].get<uint64_t>();
   }
   const nlohmann::json& result = outcome.events.back();
   EXPECT_EQ(result["event"], "result");

@@ -1,34 +1,51 @@
 """What a decoded token will cost: reads by the flash curve, computing by rates, and how much of both overlaps. Pure.
 
-A token's time is the sum over layers of attention, prediction, FFN, cache management and stalls, then the head. Of a
-layer's reads, those on demand are waited for but for what the FFN of cached neurons hides; early ones have been in
-flight since the layer before was summed, so all that ran in between hides them. A layer's reads are a burst: a short
-one is over before more workers are awake than there are cores, and only a long one has all of them at work. Every read
-costs processor time (`cpu_us` of the flash curve), of which compute threads give a share where they have all cores.
+A token's time is the sum over layers of attention, prediction, FFN, cache management and stalls, then the head. A layer
+hands its reads on demand to the workers, then the early ones of the next layer, which queue behind them. It waits for
+the first but for what the FFN of cached neurons hides; the next layer waits for the early ones but for all that ran in
+between. Reads slow down what is computed beside them, as the probe has measured, and after a wait. No token is faster
+than the device can read its bytes steadily.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
+from itertools import pairwise
 from typing import Any
 
-from flashneuron.profile.flash_curve import CurvePoint
+from flashneuron.profile.read_costs import BurstCost, ReadCosts
 
-_START_US = 20.0  # of a burst of reads: to hand it to the workers and wake up after it
-_READS_TO_WAKE = 8.0  # in a burst, for each worker that is awake beyond one a core: fitted, as the next is
-_GIVEN = 0.4  # of the processor time of reads, by compute threads that have every core: fitted on a machine of 2
+PROBE_THREADS = 4  # that the probe computes with, if there are as many cores
+# What the computing of a layer takes longer after a wait: caches hold other things, and threads have to wake. Fitted on
+# one machine (x86-64, 2 cores); nothing beside the computing of a large model's layer.
+_COLD_US = 90.0
+_ROUNDS_AT_ONCE = 2  # of reads on demand, with overlap
+
+
+@dataclass(frozen=True)
+class Reads:
+    """Mean per token. A round is submitted at once; `longest_bytes` is its longest read."""
+
+    rounds: float
+    requests: float
+    bytes_read: float
+    longest_bytes: float
+
+    @property
+    def mean_bytes(self) -> float:
+        return self.bytes_read / self.requests
+
+
+NO_READS = Reads(0, 0, 0, 0)
 
 
 @dataclass(frozen=True)
 class LayerReads:
-    """Of one layer, mean per token. `early` ones were asked for one layer before."""
+    """Of one layer. `early` ones are asked for one layer before."""
 
-    demand_requests: float
-    demand_bytes: float
-    early_requests: float
-    early_bytes: float
+    demand: Reads
+    early: Reads
 
 
 @dataclass(frozen=True)
@@ -49,13 +66,22 @@ class ComputeTimes:
 
 
 @dataclass(frozen=True)
+class Platform:
+    """What a token runs on."""
+
+    costs: ReadCosts
+    io_threads: int
+    cores: int
+
+
+@dataclass(frozen=True)
 class TokenCost:
-    """µs per token. wall = compute + stall + given."""
+    """µs per token, means. wall = compute + stall + given."""
 
     wall_us: float
     compute_us: float
     stall_us: float
-    given_us: float  # processor time that reads took from computing
+    given_us: float  # what reads took from computing: beside them, and after a wait
     io_us: float
 
     @property
@@ -64,72 +90,62 @@ class TokenCost:
 
 
 def token_cost(
-    layers: Sequence[LayerReads],
-    compute: ComputeTimes,
-    points: Sequence[CurvePoint],
-    io_threads: int,
-    overlap: bool,
-    cores: int,
+    embedding: Reads, layers: Sequence[LayerReads], compute: ComputeTimes, platform: Platform, overlap: bool
 ) -> TokenCost:
-    """Preconditions: at least one layer and one point."""
+    """`embedding`: what a token reads before layer 0. Precondition: at least one layer."""
     count = len(layers)
-    between_us = (compute.attention_us + compute.ffn_us + compute.predictor_us / 2) / count
-    stall = io = cpu = 0.0
-    for layer in layers:
-        demand, demand_cpu = read_cost(points, layer.demand_requests, layer.demand_bytes, io_threads, cores)
-        early, early_cpu = read_cost(points, layer.early_requests, layer.early_bytes, io_threads, cores)
-        io += demand + early
-        cpu += demand_cpu + early_cpu
-        hidden = (between_us, 0.5 * compute.ffn_us / count) if overlap else (0.0, 0.0)
-        stall += max(0.0, early - hidden[0]) + max(0.0, demand - hidden[1])
-    total, taken = compute.total_us, min(1.0, max(0.0, (2 * compute.threads - cores) / compute.threads))
-    given = _GIVEN * taken * cpu
-    return TokenCost(total + stall + given, total, stall, given, io)
+    ffn = compute.ffn_us / count
+    hidden = ffn / 2 if overlap else 0.0
+    between = (compute.attention_us + compute.predictor_us / 2) / count + ffn / 2 if overlap else 0.0
+    busy = min(1.0, compute.threads / min(PROBE_THREADS, platform.cores))
+    at_once = _ROUNDS_AT_ONCE if overlap else 1
+    io = stall = _cost(embedding, platform, 1).wall
+    given = _COLD_US * min(1.0, embedding.rounds)
+    for layer, following in pairwise((*layers, LayerReads(NO_READS, NO_READS))):
+        demand = _cost(layer.demand, platform, at_once)
+        early = _behind(following.early, layer.demand, platform, at_once)
+        late = max(0.0, demand.wall - hidden)
+        later = max(0.0, early.wall - between - max(0.0, hidden - demand.wall))
+        io += demand.wall + early.wall
+        stall += late + later
+        waits = 0.0
+        for reads, cost, waited in ((layer.demand, demand, late), (following.early, early, later)):
+            share = waited / cost.wall if cost.wall > 0 else 0.0
+            given += (1 - share) * busy * cost.lost
+            waits += share * reads.rounds
+        given += _COLD_US * min(1.0, waits)
+    steady = sum(_steady_us(reads, platform) for layer in layers for reads in (layer.demand, layer.early))
+    stall += max(0.0, steady + _steady_us(embedding, platform) - compute.total_us - stall - given)
+    return TokenCost(compute.total_us + stall + given, compute.total_us, stall, given, max(io, steady))
 
 
-def read_cost(
-    points: Sequence[CurvePoint], requests: float, read_bytes: float, threads: int, cores: int
-) -> tuple[float, float]:
-    """(wall µs, processor µs) of a burst of reads, `read_bytes` together; of less than one read, its share."""
-    if requests < 1e-6:
-        return 0.0, 0.0
-    in_flight = min(float(threads), max(1.0, min(float(cores), requests), requests / _READS_TO_WAKE))
-    size = read_bytes / requests
-    wall, cpu = (at(points, size, in_flight, name) for name in ("us_per_read", "cpu_us_per_read"))
-    return requests * wall + min(1.0, requests) * _START_US, requests * cpu
+def _cost(reads: Reads, platform: Platform, most_at_once: int) -> BurstCost:
+    """Of reads whose rounds are in flight `most_at_once` at a time."""
+    if reads.requests <= 0:
+        return BurstCost(0.0, 0.0)
+    at_once = min(float(most_at_once), max(1.0, reads.rounds))
+    count, times = reads.requests / reads.rounds * at_once, reads.rounds / at_once
+    wall, lost = platform.costs.burst(count, reads.mean_bytes, reads.longest_bytes, platform.io_threads)
+    return BurstCost(times * wall, times * lost)
 
 
-def at(points: Sequence[CurvePoint], size: float, threads: float, name: str) -> float:
-    """A value of the curve, by powers between the nearest sizes and thread counts that were measured; beyond the
-    largest size in proportion to it.
-    """
-    found = {(point.read_bytes, point.threads): float(getattr(point, name)) for point in points}
-    counts = sorted({threads for _, threads in found})
-    low, high, share = _between([float(count) for count in counts], threads)
-    values = []
-    for count in (low, high):
-        at_count = {float(bytes_): value for (bytes_, number), value in found.items() if number == count}
-        sizes = sorted(at_count)
-        if size > sizes[-1]:
-            values.append(at_count[sizes[-1]] * size / sizes[-1])
-            continue
-        below, above, part = _between(sizes, size)
-        values.append(_power_mean(at_count[below], at_count[above], part))
-    return _power_mean(values[0], values[1], share)
+def _behind(reads: Reads, ahead: Reads, platform: Platform, at_once: int) -> BurstCost:
+    """Of a round that queues behind others: its wall time is what it takes beyond theirs."""
+    alone = _cost(reads, platform, 1)
+    if reads.requests <= 0 or ahead.requests <= 0:
+        return alone
+    both = Reads(
+        rounds=max(ahead.rounds, reads.rounds),
+        requests=ahead.requests + reads.requests,
+        bytes_read=ahead.bytes_read + reads.bytes_read,
+        longest_bytes=max(ahead.longest_bytes, reads.longest_bytes),
+    )
+    beyond = _cost(both, platform, at_once).wall - _cost(ahead, platform, at_once).wall
+    return alone._replace(wall=min(alone.wall, max(0.0, beyond)))
 
 
-def _between(steps: Sequence[float], value: float) -> tuple[float, float, float]:
-    """The neighbours of `value` among ascending steps, and where it lies between them, by powers; clamped."""
-    value = min(max(value, steps[0]), steps[-1])
-    above = next(step for step in steps if step >= value)
-    below = max(step for step in steps if step <= value)
-    return below, above, 0.0 if above == below else math.log(value / below) / math.log(above / below)
-
-
-def _power_mean(low: float, high: float, share: float) -> float:
-    if low <= 0 or high <= 0:
-        return (1 - share) * low + share * high
-    return math.exp((1 - share) * math.log(low) + share * math.log(high))
+def _steady_us(reads: Reads, platform: Platform) -> float:
+    return reads.requests * platform.costs.steady_us(reads.mean_bytes, platform.io_threads) if reads.requests else 0.0
 
 
 def as_json(cost: TokenCost) -> dict[str, Any]:

@@ -51,12 +51,25 @@ class CurvePoint(BaseModel):
         return self.cpu_us / self.reads
 
 
+class BurstPoint(BaseModel):
+    """Bursts of `reads` scattered reads of one size, handed to `threads` workers at once. Medians."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
+    read_bytes: int = Field(gt=0)
+    threads: int = Field(gt=0)
+    reads: int = Field(gt=0)
+    bursts: int = Field(gt=0)
+    wall_us: int = Field(gt=0)  # of one that is waited for
+    lost_us: int = Field(ge=0)  # what computing loses that goes on meanwhile
+
+
 class FlashCurve(BaseModel):
     model_config = ConfigDict(extra="ignore", frozen=True)
     kind: Literal["flashneuron-flash-curve"] = "flashneuron-flash-curve"
     measured: str  # ISO 8601, UTC
     conditions: dict[str, Any]
     points: list[CurvePoint] = Field(min_length=1)
+    bursts: list[BurstPoint] = Field(min_length=1)
     file_bytes: int
     block_bytes: int
     direct_io: bool

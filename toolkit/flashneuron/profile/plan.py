@@ -12,10 +12,12 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from flashneuron.errors import InputError, RunnerError
+from flashneuron.package.layout import round_up, row_bytes
 from flashneuron.package.manifest import Package
-from flashneuron.profile.cost_model import LayerReads, TokenCost, token_cost
+from flashneuron.profile.cost_model import NO_READS, LayerReads, Platform, Reads, TokenCost, token_cost
 from flashneuron.profile.flash_curve import FlashCurve
 from flashneuron.profile.rates import Basis, DeviceRates, Work, compute_times, settings_key, work_of
+from flashneuron.profile.read_costs import ReadCosts
 from flashneuron.profile.run_file import Budget
 from flashneuron.profile.session import EventSource, one_event
 from flashneuron.profile.settings import RunSettings
@@ -33,6 +35,10 @@ class ReplayedLayer(BaseModel):
     selected: int
     hits: int
     misses: int
+    rounds: int
+    longest_bytes: int
+    early_rounds: int
+    early_longest_bytes: int
     requests: int
     bytes_read: int
     early_requests: int
@@ -58,10 +64,18 @@ class Replayed(BaseModel):
     def reads(self) -> list[LayerReads]:
         return [
             LayerReads(
-                demand_requests=(layer.requests - layer.early_requests) / self.tokens,
-                demand_bytes=(layer.bytes_read - layer.early_bytes_read) / self.tokens,
-                early_requests=layer.early_requests / self.tokens,
-                early_bytes=layer.early_bytes_read / self.tokens,
+                demand=Reads(
+                    rounds=layer.rounds / self.tokens,
+                    requests=(layer.requests - layer.early_requests) / self.tokens,
+                    bytes_read=(layer.bytes_read - layer.early_bytes_read) / self.tokens,
+                    longest_bytes=layer.longest_bytes / max(1, layer.rounds),
+                ),
+                early=Reads(
+                    rounds=layer.early_rounds / self.tokens,
+                    requests=layer.early_requests / self.tokens,
+                    bytes_read=layer.early_bytes_read / self.tokens,
+                    longest_bytes=layer.early_longest_bytes / max(1, layer.early_rounds),
+                ),
             )
             for layer in self.layers
         ]
@@ -85,8 +99,19 @@ class Prediction:
     settings: Mapping[str, Any]
     budget: Budget | None
     replayed: Replayed
+    embedding: Reads  # what a token reads before layer 0
     cost: TokenCost
     basis: Basis
+
+    @property
+    def requests(self) -> float:
+        """Per token."""
+        return self.replayed.mean("requests") + self.embedding.requests
+
+    @property
+    def bytes_read(self) -> float:
+        """Per token."""
+        return self.replayed.mean("bytes_read") + self.embedding.bytes_read
 
 
 @dataclass(frozen=True)
@@ -153,7 +178,18 @@ def predict(
         replayed.mean("selected"),
         replayed.mean("misses"),
     )
-    return priced(point, replayed, work, identity, target)
+    return priced(point, replayed, embedding_reads(package, replayed), work, identity, target)
+
+
+def embedding_reads(package: Package, replayed: Replayed) -> Reads:
+    """A token's row and, where positions are learned, its position's, unless the table is in DRAM."""
+    facts, model = package.manifest.embedding, package.manifest.model
+    if replayed.budget is None or any(r.role == "embedding" and r.bytes for r in replayed.budget.roles):
+        return NO_READS
+    row, block = row_bytes(facts.dtype, model.hidden_size), replayed.block_bytes
+    whole = round_up(row, block) if row % block == 0 or block % row == 0 else row + block  # on average, about
+    rows = 2 if facts.position_rows else 1
+    return Reads(rounds=1, requests=rows, bytes_read=rows * whole, longest_bytes=whole)
 
 
 def with_threads(settings: RunSettings, target: Target) -> RunSettings:
@@ -161,15 +197,17 @@ def with_threads(settings: RunSettings, target: Target) -> RunSettings:
     return replace(settings, threads=settings.threads or min(_MOST_THREADS, target.cores))
 
 
-def priced(point: RunSettings, replayed: Replayed, work: Work, identity: str, target: Target) -> Prediction:
+def priced(
+    point: RunSettings, replayed: Replayed, embedding: Reads, work: Work, identity: str, target: Target
+) -> Prediction:
     """What reads and computing cost on the device."""
     force, curve = replayed.settings, target.curve
     threads, overlap = int(force["threads"]), force.get("overlap") == "on"
     key = settings_key(force)
     compute, basis = compute_times(target.rates, identity, key, work, threads, curve.dram_bytes_per_s)
-    reads, io_threads = replayed.reads(), int(force["io_threads"])
-    cost = token_cost(reads, compute, curve.points, io_threads, overlap, target.cores)
-    return Prediction(point, force, replayed.budget, replayed, cost, basis)
+    platform = Platform(ReadCosts(curve.points, curve.bursts), int(force["io_threads"]), target.cores)
+    cost = token_cost(embedding, replayed.reads(), compute, platform, overlap)
+    return Prediction(point, force, replayed.budget, replayed, embedding, cost, basis)
 
 
 def budget_of(runner: EventSource, place: Mapping[str, str], settings: RunSettings) -> Budget:

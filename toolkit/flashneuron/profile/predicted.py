@@ -49,8 +49,8 @@ def _record(made: Prediction) -> Predicted:
         wall_us=made.cost.wall_us,
         stall_us=made.cost.stall_us,
         compute_us=made.cost.compute_us,
-        requests=made.replayed.mean("requests"),
-        bytes_read=made.replayed.mean("bytes_read"),
+        requests=made.requests,
+        bytes_read=made.bytes_read,
         hit_rate=made.replayed.hit_rate,
         basis=made.basis,
     )

@@ -23,8 +23,8 @@ from flashneuron.profile.flash_curve import curve_path
 from flashneuron.profile.run_file import Run
 
 KEPT = 400  # observations of a device; the oldest go first
-NEW_PART_US = {"attention": 30.0, "predictor": 8.0, "ffn": 15.0, "memory": 5.0, "other": 10.0}  # per layer, of a guess
-DRAM_SHARE = {"attention": 0.5, "predictor": 0.5, "ffn": 0.5, "head": 0.5}
+NEW_PART_US = {"attention": 50.0, "predictor": 8.0, "ffn": 15.0, "memory": 5.0, "other": 20.0}  # per layer, of a guess
+DRAM_SHARE = {"attention": 0.45, "predictor": 0.5, "ffn": 0.5, "head": 0.7}
 _ALIKE = 8.0  # times the bytes
 Basis = Literal["runs of this package", "runs of other packages", "DRAM bandwidth"]
 

@@ -9,6 +9,7 @@ from flashneuron.errors import InputError
 from flashneuron.package.ffn_file import RECORD_ALIGNMENT
 from flashneuron.package.layout import DType, round_up, row_bytes
 from flashneuron.package.trace_file import Trace, read_trace
+from flashneuron.profile.cost_model import NO_READS
 from flashneuron.profile.plan import Prediction, Target, priced, replay, with_threads
 from flashneuron.profile.rates import Work
 from flashneuron.profile.session import EventSource
@@ -48,7 +49,7 @@ def simulation(
             ffn=replayed.mean("selected") * record,
             inserted=replayed.mean("misses") * record,
         )
-        return priced(point, replayed, work, "", target)
+        return priced(point, replayed, NO_READS, work, "", target)
 
     return trace, predict_one
 

@@ -11,10 +11,12 @@ from flashneuron.report.metrics import Point
 
 
 def error(point: Point) -> float | None:
-    """Of the predicted time of a token, as a share of the measured median; None where nothing was predicted."""
+    """Of the predicted time of a token, as a share of the measured mean, since a prediction is one; None where nothing
+    was predicted.
+    """
     if point.predicted is None:
         return None
-    return point.predicted.wall_us / point.decode.latency_us.median - 1
+    return point.predicted.wall_us * point.decode.tokens_per_s / 1e6 - 1
 
 
 def prediction_line(points: Sequence[Point]) -> str | None:
@@ -24,8 +26,9 @@ def prediction_line(points: Sequence[Point]) -> str | None:
         return None
     bases = " and ".join(dict.fromkeys(point.predicted.basis for point in points if point.predicted))
     return (
-        f"Predicted before the runs, by the package's trace, the device's flash curve and {bases}: "
-        f"median error {median(errors):.0%}, largest {max(errors):.0%}, of {len(errors)} points."
+        f"Predicted before the runs, by the package's trace, the device's flash curve and {bases}: against the mean "
+        f"time of a token the median error is {median(errors):.0%}, the largest {max(errors):.0%}, of "
+        f"{len(errors)} points."
         f"{_choice_text(choices(points))}"
     )
 
