@@ -142,7 +142,9 @@ FixedRoles fixed_roles(const Configuration& chosen) {
   fixed.process = std::max(kProcessFloorBytes, rss + kProcessGrowthBytes);
   fixed.attention = static_cast<int64_t>(attention.attention_bytes);
   fixed.head = static_cast<int64_t>(attention.head_bytes);
+  PredictorInput predictor_input = PredictorInput::kFfnInput;
   if (*chosen.options.predictor == PredictorKind::kLowRank) {
+    predictor_input = find_lowrank(manifest)->input;
     for (const PredictorLayer& layer : find_lowrank(manifest)->layers) {
       fixed.predictor += static_cast<int64_t>(chosen.package.bytes_of(layer.file));
     }
@@ -158,7 +160,7 @@ FixedRoles fixed_roles(const Configuration& chosen) {
   // Row maps and last uses (the policy's and the meter's) of every neuron, and the logits.
   const uint64_t maps = uint64_t{model.layers} * model.ffn_size * 32 + sizeof(float) * model.vocab_size;
   fixed.staging = static_cast<int64_t>(chosen.staging_bytes + biases + scales + accumulator + maps +
-                                       Decoder::buffer_bytes(model, chunk));
+                                       Decoder::buffer_bytes(model, chunk, predictor_input));
   return fixed;
 }
 

@@ -79,9 +79,13 @@ struct PredictorLayer {
   double density = 0;
 };
 
+// What a predictor reads. Of a layer's attention program: its second output, its first output, the sum of its first two
+// inputs.
+enum class PredictorInput { kFfnInput, kResidual, kLayerInput };
+
 struct PredictorFacts {
   std::string kind;
-  std::string input;
+  PredictorInput input = PredictorInput::kFfnInput;
   std::vector<PredictorLayer> layers;
 };
 

@@ -30,6 +30,8 @@ class OraclePredictor final : public Predictor {
         selector_(manifest.model.ffn_size, pool),
         input_(dtype_, hidden_size_) {}
 
+  PredictorInput input() const override { return PredictorInput::kFfnInput; }
+
   void select(uint32_t layer, std::span<const float> ffn_input, std::vector<uint32_t>& selected) override {
     assert(ffn_input.size() == hidden_size_);
     const OracleLayer& weights = layers_[layer];

@@ -57,7 +57,8 @@ Rig::Rig(const TinyPackage& files, const RigOptions& options, std::unique_ptr<Fl
   kv_ = must(KvCache::create(manifest.model.layers, manifest.model.max_context, manifest.model.kv_size(), options.kv));
   FfnStageOptions ffn;
   ffn.read_all = options.residency == Residency::kNaive;
-  ffn.keep_misses = options.residency == Residency::kCached && predictor_ != nullptr;
+  Predictor* const predictor = options.spy != nullptr ? options.spy : predictor_.get();
+  ffn.keep_misses = options.residency == Residency::kCached && predictor != nullptr;
   ffn.overlap = options.overlap;
   ffn.window = options.window;
   ffn.capacity_rows.assign(manifest.model.layers, options.capacity_rows);
@@ -69,7 +70,7 @@ Rig::Rig(const TinyPackage& files, const RigOptions& options, std::unique_ptr<Fl
                                 .embedding = *embedding_,
                                 .attention = *attention_,
                                 .kv = *kv_,
-                                .predictor = predictor_.get(),
+                                .predictor = predictor,
                                 .ffn = *ffn_,
                                 .naive = naive_.empty() ? nullptr : &naive_});
 }

@@ -10,6 +10,7 @@
 #include <optional>
 #include <sstream>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "core/aligned_buffer.h"
@@ -68,7 +69,10 @@ std::vector<uint32_t> firing(const TinyPackage& tiny, uint32_t layer, const std:
 std::vector<uint32_t> predicted(const TinyPackage& tiny, uint32_t layer, const std::vector<float>& x) {
   const TinyLayer& weights = tiny.layer(layer);
   std::vector<float> hidden;
-  for (uint32_t r = 0; r < weights.rank; ++r) hidden.push_back(dot(&weights.a[r * x.size()], x.data(), x.size()));
+  for (uint32_t r = 0; r < weights.rank; ++r) {
+    const float value = dot(&weights.a[r * x.size()], x.data(), x.size());
+    hidden.push_back(tiny.options().predictor_relu ? std::max(value, 0.0f) : value);
+  }
   std::vector<uint32_t> result;
   for (uint32_t n = 0; n < tiny.options().ffn_size; ++n) {
     if (dot(&weights.b[n * weights.rank], hidden.data(), weights.rank) + weights.bias[n] > 0) result.push_back(n);
@@ -108,6 +112,24 @@ TEST_P(PredictorOfDType, LowRankSelectsByItsFormulaWithAnyNumberOfThreads) {
   }
 }
 
+TEST_P(PredictorOfDType, AReluStandsBetweenTheMatricesWhereTheFileSaysSo) {
+  const TinyPackage tiny({.ffn_size = 1000,
+                          .dtype = GetParam(),
+                          .predictor = TinyPredictor::kRandom,
+                          .predictor_relu = true,
+                          .predictor_input = "residual"});
+  const TinyPackage without({.ffn_size = 1000, .dtype = GetParam(), .predictor = TinyPredictor::kRandom});
+  ThreadPool pool(2);
+  const auto predictor = loaded(load_lowrank_predictor(open(tiny), pool));
+  EXPECT_EQ(predictor->input(), PredictorInput::kResidual);
+  Random random(3);
+  for (int i = 0; i < kInputs; ++i) {
+    const std::vector<float> x = input(tiny, random);
+    EXPECT_EQ(select(*predictor, 1, x), predicted(tiny, 1, x));
+    EXPECT_NE(select(*predictor, 1, x), predicted(without, 1, x));
+  }
+}
+
 TEST_P(PredictorOfDType, OracleSelectsExactlyTheNeuronsThatFire) {
   const TinyPackage tiny({.hidden_size = 132, .ffn_size = 1000, .dtype = GetParam(), .neurons_per_shard = 300});
   const Package package = open(tiny);
@@ -132,7 +154,11 @@ TEST_P(PredictorOfDType, OracleSelectsExactlyTheNeuronsThatFire) {
 // What a predictor of integers selects is what its decoded weights select, but for logits that rounding may turn.
 TEST(Predictor, Int8LowRankAndQuantisedOraclesFollowTheirDecodedWeights) {
   for (const DType dtype : {DType::kInt8, DType::kInt4}) {
-    const TinyPackage tiny({.hidden_size = 132, .ffn_size = 1000, .dtype = dtype, .predictor = TinyPredictor::kRandom});
+    const TinyPackage tiny({.hidden_size = 132,
+                            .ffn_size = 1000,
+                            .dtype = dtype,
+                            .predictor = TinyPredictor::kRandom,
+                            .predictor_relu = dtype == DType::kInt8});
     const Package package = open(tiny);
     ThreadPool pool(2);
     const auto lowrank = loaded(load_lowrank_predictor(package, pool));
@@ -150,6 +176,45 @@ TEST(Predictor, Int8LowRankAndQuantisedOraclesFollowTheirDecodedWeights) {
       EXPECT_GT(firing(tiny, 1, x).size(), 100u);
     }
   }
+}
+
+// tests/data/predictor, written by tools/make-predictor-fixtures.
+TEST(Predictor, SelectsWhatPyTorchSelectsFromTheSameFiles) {
+  constexpr size_t kWidth = 40, kNeurons = 200, kRows = 12;
+  const std::filesystem::path folder = std::filesystem::path(FN_TEST_DATA) / "predictor";
+  std::ifstream recorded(folder / "selected.bin", std::ios::binary);
+  std::vector<float> x(kRows * kWidth);
+  recorded.read(reinterpret_cast<char*>(x.data()), static_cast<std::streamsize>(x.size() * sizeof(float)));
+  const std::pair<DType, std::string> dtypes[] = {
+      {DType::kBf16, "bf16"}, {DType::kFp16, "fp16"}, {DType::kFp32, "fp32"}, {DType::kInt8, "int8"}};
+  for (const auto& [dtype, name] : dtypes) {
+    for (const bool relu : {false, true}) {
+      const TinyPackage tiny({.hidden_size = kWidth,
+                              .ffn_size = kNeurons,
+                              .dtype = dtype,
+                              .predictor = TinyPredictor::kRandom,
+                              .predictor_rank = 8,
+                              .predictor_relu = relu,
+                              .predictor_input = "layer_input"});
+      std::filesystem::copy_file(folder / (name + (relu ? "-relu.pred" : "-linear.pred")),
+                                 tiny.folder() + "/predictor/layer_000.pred",
+                                 std::filesystem::copy_options::overwrite_existing);
+      ThreadPool pool(2);
+      const auto predictor = loaded(load_lowrank_predictor(open(tiny), pool));
+      EXPECT_EQ(predictor->input(), PredictorInput::kLayerInput);
+      for (size_t row = 0; row < kRows; ++row) {
+        std::vector<char> expected(kNeurons);
+        ASSERT_TRUE(recorded.read(expected.data(), kNeurons));
+        const auto begin = x.begin() + static_cast<std::ptrdiff_t>(row * kWidth);
+        const std::vector<uint32_t> selected = select(*predictor, 0, {begin, begin + kWidth});
+        for (uint32_t n = 0; n < kNeurons; ++n) {
+          const bool found = std::binary_search(selected.begin(), selected.end(), n);
+          EXPECT_TRUE(expected[n] == 2 || found == (expected[n] == 1)) << name << " relu " << relu << " neuron " << n;
+        }
+      }
+    }
+  }
+  EXPECT_EQ(recorded.peek(), std::ifstream::traits_type::eof());
 }
 
 TEST(Predictor, ExactLowRankAgreesWithTheOracle) {

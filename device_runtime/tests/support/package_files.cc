@@ -127,9 +127,10 @@ Bytes predictor_file(const PredictorShape& shape, std::span<const float> bias, s
                      std::span<const float> b) {
   using namespace std::string_view_literals;
   Bytes bytes(kPredictorHeaderBytes);
-  put(bytes, 0, "FNPRED\0\1"sv);
+  put(bytes, 0, shape.relu ? "FNPRED\0\2"sv : "FNPRED\0\1"sv);
   const uint32_t fields[] = {kPredictorHeaderBytes, shape.layer, shape.hidden_size,
-                             shape.ffn_size,        shape.rank,  static_cast<uint32_t>(shape.dtype)};
+                             shape.ffn_size,        shape.rank,  static_cast<uint32_t>(shape.dtype),
+                             shape.relu ? 1u : 0u};
   for (size_t i = 0; i < std::size(fields); ++i) put(bytes, 8 + 4 * i, fields[i]);
   const StoredRow stored_a = stored_rows(a, shape.hidden_size, shape.dtype);
   const StoredRow stored_b = stored_rows(b, shape.rank, shape.dtype);

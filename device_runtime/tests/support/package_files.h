@@ -48,6 +48,7 @@ struct PredictorShape {
   uint32_t hidden_size = 0;
   uint32_t ffn_size = 0;
   uint32_t rank = 0;
+  bool relu = false;
 };
 
 // bias is [ffn_size], a [rank, hidden_size], b [ffn_size, rank].

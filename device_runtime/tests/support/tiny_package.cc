@@ -177,11 +177,12 @@ json predictor_facts(Files& files, const TinyPackageOptions& options, const std:
   for (uint32_t l = 0; l < options.layers; ++l) {
     const TinyLayer& layer = layers[l];
     const std::string name = layer_name("predictor/layer_", l, ".pred");
-    const PredictorShape shape = {predictor_type(options.dtype), l, options.hidden_size, options.ffn_size, layer.rank};
+    const PredictorShape shape = {predictor_type(options.dtype), l, options.hidden_size, options.ffn_size, layer.rank,
+                                  options.predictor_relu};
     files[name] = {predictor_file(shape, layer.bias, layer.a, layer.b), "predictor"};
     of_layers.push_back({{"file", name}, {"rank", layer.rank}, {"density", 0.3}});
   }
-  return json::array({{{"kind", "lowrank"}, {"input", "ffn_input"}, {"layers", of_layers}}});
+  return json::array({{{"kind", "lowrank"}, {"input", options.predictor_input}, {"layers", of_layers}}});
 }
 
 json manifest_of(Files& files, const TinyPackageOptions& options, const std::vector<TinyLayer>& layers) {

@@ -31,6 +31,8 @@ struct TinyPackageOptions {
   uint32_t neurons_per_shard = 64;
   TinyPredictor predictor = TinyPredictor::kExact;
   uint32_t predictor_rank = 8;
+  bool predictor_relu = false;
+  std::string predictor_input = "ffn_input";
   uint64_t seed = 1;
 };
 

@@ -21,6 +21,13 @@ from flashneuron.errors import InputError
 @recipe_options
 @click.option("--recall", type=float, default=0.99, show_default=True, help="Share of firing neurons to predict.")
 @click.option("--rank", type=int, help="Rank of every predictor. Default: chosen per layer by --recall.")
+@click.option(
+    "--predictors-from",
+    metavar="DIR|train",
+    help="Predictors made elsewhere: PowerInfer's model_LAYER.pt, or what train-predictor wrote; `train` makes new "
+    "ones. Default: those that the checkpoint carries (TurboSparse), else train.",
+)
+@click.option("--fit-thresholds", is_flag=True, help="Move thresholds of such predictors until --recall is reached.")
 @text_option()
 @format_option("table", "json")
 def command(model: Path, output: Path, style: str, **options: Any) -> None:
@@ -32,6 +39,7 @@ def command(model: Path, output: Path, style: str, **options: Any) -> None:
     Examples:
       flashneuron export models/sample -o sample.fnpkg
       flashneuron export opt-1.3b -o opt.fnpkg --layout bundled,split --text wiki.txt
+      flashneuron export relu-llama -o llama.fnpkg --predictors-from relu-llama-predictors --fit-thresholds
     """
     try:
         from flashneuron.export.pipeline import export_model

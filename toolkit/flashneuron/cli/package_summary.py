@@ -98,6 +98,9 @@ def render_predictors(table: dict[str, Any] | None) -> str:
     rows = [(str(row["layer"]), str(row["rank"]), *(f"{row[name]:.2%}" for name in names)) for row in table["layers"]]
     headings = ("layer", "rank", "fire", "predicted", "recall", "precision")
     shown = text_table(headings, rows)
+    if table["given"] is not None:
+        thresholds = "fitted to calibration text" if table["thresholds_fitted"] else "as they were"
+        shown = f"predictors from {table['given']}, thresholds {thresholds}, input {table['input']}\n\n{shown}"
     if table["dense"] is None or table["predicted"] is None:
         return shown
     dense, predicted = (table[name]["perplexity"] for name in ("dense", "predicted"))

@@ -72,7 +72,8 @@ def export_source(source: Source, output: Path, recipe: ExportRecipe, progress: 
         table = source.predictors(folder / "predictor", progress)
         if recipe.onnx:
             predictors = sorted((folder / "predictor").glob("*.pred"))
-            export_onnx(spec, weights, source.sequences(), predictors, recipe.attention, folder / ONNX_PART, progress)
+            taken, onnx = table.input if table else "ffn_input", folder / ONNX_PART
+            export_onnx(spec, weights, source.sequences(), predictors, taken, recipe.attention, onnx, progress)
         usage = make_usage(job, recipe, progress)
         ffn = write_ffn(spec, weights, folder, recipe.dtype, recipe.layouts, progress, recipe.orders)
         ffn = ffn.model_copy(update={"frequency": usage.frequency or None})
@@ -152,7 +153,7 @@ def finish(
     """Hashes every file, writes the manifest, and renames the folder to its final name."""
     rows = [PredictorLayer(file=f"predictor/layer_{row.layer:03}.pred", rank=row.rank, density=row.calibration_density)
             for row in table.layers] if table else []  # fmt: skip
-    predictors = (PredictorFacts(kind="lowrank", input="ffn_input", layers=tuple(rows)),) if rows else ()
+    predictors = (PredictorFacts(kind="lowrank", input=table.input, layers=tuple(rows)),) if table else ()
     roles: list[tuple[str, Role]] = [(embedding.file, "embedding")]
     attention = tuple(AttentionFacts.model_validate_json(json.dumps(entry)) for entry in programs)
     for entry in attention:

@@ -40,7 +40,7 @@ def attention(
         cached = cache[:past].contiguous().view(dtype).float()
         return torch.cat([cached, new.to(dtype).float()]).view(past + tokens, kv_heads, -1).transpose(0, 1)
 
-    mask = torch.ones(tokens, past + tokens, dtype=torch.bool).tril(past)
+    mask = torch.ones(tokens, past + tokens, dtype=torch.bool, device=q.device).tril(past)
     out = torch.nn.functional.scaled_dot_product_attention(
         q.view(tokens, heads, -1).transpose(0, 1)[None],
         rows(k_cache, k)[None],
@@ -52,7 +52,7 @@ def attention(
     return out[0].transpose(0, 1).reshape(tokens, -1)
 
 
-torch.library.impl("flashneuron::attention", "CPU", attention)
+torch.library.impl("flashneuron::attention", ("CPU", "CUDA"), attention)
 
 
 def _attention_shape(

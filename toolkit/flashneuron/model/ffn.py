@@ -24,6 +24,27 @@ class Ffn:
         names = ("up.weight", "up.bias", "down.weight", "down.bias")
         return cls(*(weights[f"layers.{layer}.ffn.{name}"].to(device, torch.float32) for name in names))
 
+    @property
+    def neurons(self) -> int:
+        return len(self.up)
+
+    @property
+    def width(self) -> int:
+        return self.up.shape[1]
+
+    @property
+    def matrices(self) -> int:
+        """Vectors of a neuron's record: an up row and a down column."""
+        return 2
+
+    @property
+    def device(self) -> torch.device:
+        return self.up.device
+
+    def linear_test(self) -> tuple[Tensor, Tensor] | None:
+        """(rows [F, d], bias [F]) if `active(x)` is x · rowsᵀ + bias > 0; None where no such rows exist."""
+        return self.up, self.up_bias
+
     def pre_activation(self, x: Tensor, out: Tensor | None = None) -> Tensor:
         """[n, d] → [n, F]; a neuron fires where this is over 0."""
         return torch.addmm(self.up_bias, x, self.up.T, out=out)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from flashneuron.errors import ModelError
+from flashneuron.model.carried_predictors import predictor_sources
 from flashneuron.model.families import family_of
 from flashneuron.model.spec import ModelSpec
 from flashneuron.model.tokenizer import parse_tokenizer, prompt_prefix_ids, read_json, read_tokenizer_json
@@ -67,7 +68,8 @@ def open_model(path: Path | str) -> ModelFolder:
         if not 0 <= token < spec.vocab_size:
             raise ModelError(f"{path}: the tokenizer has id {token}, config.json a vocabulary of {spec.vocab_size}")
     checkpoint = open_checkpoint(path)
-    weights = MappedWeights(checkpoint, tensor_sources(spec, config, checkpoint))
+    sources = {**tensor_sources(spec, config, checkpoint), **predictor_sources(spec, checkpoint)}
+    weights = MappedWeights(checkpoint, sources)
     return ModelFolder(path, spec, weights, bool(config.get("flashneuron_synthetic", False)))
 
 

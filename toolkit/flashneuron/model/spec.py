@@ -39,6 +39,7 @@ class Weights(Protocol):
       layers.I.attn_norm.{weight,bias} [d]   layers.I.attn.{q,k,v,o}.{weight,bias} [out, in], [out]
       layers.I.ffn_norm.{weight,bias} [d]
       layers.I.ffn.up.{weight [F, d], bias [F]}   layers.I.ffn.down.{weight [d, F], bias [d]}
+      layers.I.predictor.{fc1.weight [rank, d], fc2.weight [F, rank]} (where the checkpoint carries predictors)
       final_norm.{weight,bias} [d] (optional)   head.project_out [p, d] (optional)   head.weight [vocab, p]
     """
 

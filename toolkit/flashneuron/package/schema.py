@@ -11,7 +11,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 from flashneuron.package.ffn_file import MAX_SHARD_BYTES, FfnGeometry, Part
-from flashneuron.package.layout import DType, FloatDType, bias_bytes, element_bytes, scales_bytes
+from flashneuron.package.layout import DType, FloatDType, PredictorInput, bias_bytes, element_bytes, scales_bytes
 
 FORMAT_VERSION = 1
 MAX_MANIFEST_BYTES = 4 << 20
@@ -147,7 +147,7 @@ class PredictorLayer(_Strict):
 
 class PredictorFacts(_Strict):
     kind: Literal["lowrank"]
-    input: Literal["ffn_input"]
+    input: PredictorInput
     layers: tuple[PredictorLayer, ...]
 
 
