@@ -63,7 +63,7 @@ TEST(DecoderPredictor, SeesTheStreamThatItTakes) {
 
   ASSERT_EQ(ffn_input.size(), residual.size());
   ASSERT_EQ(ffn_input.size(), entered.size());
-  ASSERT_GT(ffn_input.size(), 6u) << "the prompt's tokens seed the window too";
+  ASSERT_EQ(ffn_input.size(), 6u) << "the prompt's last token, which fills each layer's window, and the step";
   for (size_t call = 0; call < ffn_input.size(); ++call) {
     EXPECT_EQ(ffn_input[call].first, residual[call].first);
     EXPECT_EQ(ffn_input[call].second, normed(residual[call].second)) << "call " << call;
