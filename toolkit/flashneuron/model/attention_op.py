@@ -25,12 +25,21 @@ def cache_dtype(row_bytes: int, kv_size: int) -> torch.dtype:
 
 
 def attention(
-    q: Tensor, k: Tensor, v: Tensor, k_cache: Tensor, v_cache: Tensor, position: Tensor, heads: int, kv_heads: int
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    k_cache: Tensor,
+    v_cache: Tensor,
+    position: Tensor,
+    heads: int,
+    kv_heads: int,
+    slopes: Tensor | None = None,
 ) -> Tensor:
     """Causal attention of T new tokens over `position` cached rows and themselves.
 
     q [T, heads × head_size], already scaled; k, v [T, kv]; caches u8 [C, row_bytes]. New keys and values are rounded
-    to the cache's element. Returns [T, heads × head_size], fp32.
+    to the cache's element. `slopes` fp32 [heads] (ALiBi): slopes[h] × j is added to the score of the key at position j.
+    Returns [T, heads × head_size], fp32.
     """
     tokens, kv_size = k.shape
     past = int(position.item())
@@ -40,7 +49,9 @@ def attention(
         cached = cache[:past].contiguous().view(dtype).float()
         return torch.cat([cached, new.to(dtype).float()]).view(past + tokens, kv_heads, -1).transpose(0, 1)
 
-    mask = torch.ones(tokens, past + tokens, dtype=torch.bool).tril(past)
+    mask = torch.full((tokens, past + tokens), -torch.inf).triu(past + 1)
+    if slopes is not None:
+        mask = mask + slopes[:, None, None] * torch.arange(past + tokens)
     out = torch.nn.functional.scaled_dot_product_attention(
         q.view(tokens, heads, -1).transpose(0, 1)[None],
         rows(k_cache, k)[None],
@@ -80,3 +91,28 @@ def _attention_out(
 
 
 torch.library.impl("flashneuron::attention.out", "CPU", _attention_out)
+
+
+_ALIBI = "Tensor q, Tensor k, Tensor v, Tensor k_cache, Tensor v_cache, Tensor position, Tensor slopes"
+torch.library.define("flashneuron::attention_alibi", f"({_ALIBI}, int heads, int kv_heads) -> Tensor")
+torch.library.define(
+    "flashneuron::attention_alibi.out", f"({_ALIBI}, int heads, int kv_heads, *, Tensor(a!) out) -> Tensor(a!)"
+)
+
+
+def _alibi_eager(
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    k_cache: Tensor,
+    v_cache: Tensor,
+    position: Tensor,
+    slopes: Tensor,
+    heads: int,
+    kv_heads: int,
+) -> Tensor:
+    return attention(q, k, v, k_cache, v_cache, position, heads, kv_heads, slopes)
+
+
+torch.library.impl("flashneuron::attention_alibi", "CPU", _alibi_eager)
+torch.library.register_fake("flashneuron::attention_alibi", lambda q, *rest: torch.empty_like(q))

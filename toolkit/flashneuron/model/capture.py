@@ -68,7 +68,7 @@ class Capture:
         """Each layer in turn. `select` limits the neurons that later layers see the results of."""
         for index in range(self._spec.layers):
             self._attend(index)
-            ffn = Ffn.load(self._weights, index, compute_device())
+            ffn = Ffn.load(self._spec, self._weights, index, compute_device())
             yield CapturedLayer(index, ffn, self._exchange)
             self._feed_forward(index, ffn, select)
 

@@ -57,7 +57,7 @@ def regress(ffn: Ffn, x: Rows) -> Regression:
     mean, covariance = _moments(x, ffn.up.shape[1], ffn.up.device)
     values, vectors = torch.linalg.eigh(covariance)
     deviations = values.clamp_min(float(values[-1]) * SMALLEST_EIGENVALUE).sqrt()
-    up = ffn.up.double()
+    up = ffn.trigger.double()
     explained = up @ (vectors * deviations)  # up · L
     weight = explained.square().sum(1).clamp_min(1e-12).rsqrt()[:, None]
     _, order = torch.linalg.eigh((explained * weight).T @ (explained * weight))
@@ -66,7 +66,7 @@ def regress(ffn: Ffn, x: Rows) -> Regression:
         a=order.T @ (vectors / deviations).T,
         b=explained @ order,
         mean=mean,
-        bias=up @ mean + ffn.up_bias.double(),
+        bias=up @ mean + ffn.trigger_bias.double(),
     )
 
 
@@ -93,7 +93,7 @@ def rank_ladder(hidden_size: int) -> list[int]:
 def layer_cost(ffn: Ffn, rank: int, density: float) -> float:
     """Elements in DRAM of a predictor and of the neurons that it keeps there."""
     neurons, width = ffn.up.shape
-    return rank * (width + neurons) + WINDOW_UNION * density * neurons * 2 * width
+    return rank * (width + neurons) + WINDOW_UNION * density * neurons * (2 if ffn.gate is None else 3) * width
 
 
 def refine(predictor: LowRank, ffn: Ffn, x: Rows, settings: PredictorSettings) -> LowRank:
@@ -111,7 +111,7 @@ def refine(predictor: LowRank, ffn: Ffn, x: Rows, settings: PredictorSettings) -
         for group, rate in zip(optimizer.param_groups, rates, strict=True):
             group["lr"] = rate * (1 - step / settings.steps)
         rows = x[next(order)].to(device)
-        ffn.pre_activation(rows, fires).gt_(0)
+        fires.copy_(ffn.active(rows, fires))
         hidden = rows @ a.T
         torch.addmm(bias, hidden, b.T, out=error)
         error.sigmoid_().sub_(fires)  # the loss's slope, but for the weight

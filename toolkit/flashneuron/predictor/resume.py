@@ -20,7 +20,10 @@ from flashneuron.package.predictor_file import LowRankPredictor, write_predictor
 from flashneuron.predictor.settings import LayerRow, PredictorSettings, PredictorTable
 
 _EMBEDDING = ("embed.tokens", "embed.positions", "embed.project_in")
-_PARTS = ("attn_norm", "attn.q", "attn.k", "attn.v", "attn.o", "ffn_norm", "ffn.up", "ffn.down")
+_PARTS = (
+    "attn_norm", "attn.q", "attn.k", "attn.v", "attn.o", "attn.q_norm", "attn.k_norm", "ffn_norm",
+    "ffn.gate", "ffn.up", "ffn.down",
+)  # fmt: skip
 
 
 def layer_keys(
