@@ -1,7 +1,7 @@
-"""The operator `flashneuron::attention` (FORMAT.md, "Attention programs"), for PyTorch.
+"""The operators `flashneuron::attention` and `flashneuron::attention_alibi` (FORMAT.md, "Attention programs").
 
-Importing this module registers it: an eager implementation, shapes for tracing, and the out-variant that ExecuTorch
-programs name. The runtime has the same operator over its own KV cache (device_runtime/src/attention/attention_op.cc).
+Importing this module registers them: eager implementations, shapes for tracing, and the out-variants that ExecuTorch
+programs name. The runtime has the same over its own KV cache (device_runtime/src/attention/attention_op.cc).
 """
 
 from __future__ import annotations
@@ -9,10 +9,13 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-_SIGNATURE = "Tensor q, Tensor k, Tensor v, Tensor k_cache, Tensor v_cache, Tensor position, int heads, int kv_heads"
+_INPUTS = "Tensor q, Tensor k, Tensor v, Tensor k_cache, Tensor v_cache, Tensor position"
+_SIGNATURE = f"{_INPUTS}, int heads, int kv_heads"
+_ALIBI_SIGNATURE = f"{_INPUTS}, Tensor slopes, int heads, int kv_heads"
 
-torch.library.define("flashneuron::attention", f"({_SIGNATURE}) -> Tensor")
-torch.library.define("flashneuron::attention.out", f"({_SIGNATURE}, *, Tensor(a!) out) -> Tensor(a!)")
+for _name, _parameters in (("attention", _SIGNATURE), ("attention_alibi", _ALIBI_SIGNATURE)):
+    torch.library.define(f"flashneuron::{_name}", f"({_parameters}) -> Tensor")
+    torch.library.define(f"flashneuron::{_name}.out", f"({_parameters}, *, Tensor(a!) out) -> Tensor(a!)")
 
 
 def cache_dtype(row_bytes: int, kv_size: int) -> torch.dtype:
@@ -25,22 +28,29 @@ def cache_dtype(row_bytes: int, kv_size: int) -> torch.dtype:
 
 
 def attention(
-    q: Tensor,
-    k: Tensor,
-    v: Tensor,
-    k_cache: Tensor,
-    v_cache: Tensor,
-    position: Tensor,
-    heads: int,
-    kv_heads: int,
-    slopes: Tensor | None = None,
+    q: Tensor, k: Tensor, v: Tensor, k_cache: Tensor, v_cache: Tensor, position: Tensor, heads: int, kv_heads: int
 ) -> Tensor:
     """Causal attention of T new tokens over `position` cached rows and themselves.
 
     q [T, heads × head_size], already scaled; k, v [T, kv]; caches u8 [C, row_bytes]. New keys and values are rounded
-    to the cache's element. `slopes` fp32 [heads] (ALiBi): slopes[h] × j is added to the score of the key at position j.
-    Returns [T, heads × head_size], fp32.
+    to the cache's element. Returns [T, heads × head_size], fp32.
     """
+    return _attend(q, k, v, k_cache, v_cache, position, None, heads, kv_heads)
+
+
+def attention_alibi(
+    q: Tensor, k: Tensor, v: Tensor, k_cache: Tensor, v_cache: Tensor, position: Tensor, slopes: Tensor,
+    heads: int, kv_heads: int,
+) -> Tensor:  # fmt: skip
+    """`attention` with linear biases (ALiBi, Press et al. 2022, section 3): slopes fp32 [heads], and slopes[h] × j is
+    added to the score of the key at position j. It is not scaled: the caller scales slopes as it scales q."""
+    return _attend(q, k, v, k_cache, v_cache, position, slopes, heads, kv_heads)
+
+
+def _attend(
+    q: Tensor, k: Tensor, v: Tensor, k_cache: Tensor, v_cache: Tensor, position: Tensor, slopes: Tensor | None,
+    heads: int, kv_heads: int,
+) -> Tensor:  # fmt: skip
     tokens, kv_size = k.shape
     past = int(position.item())
     dtype = cache_dtype(k_cache.shape[1], kv_size)
@@ -49,9 +59,10 @@ def attention(
         cached = cache[:past].contiguous().view(dtype).float()
         return torch.cat([cached, new.to(dtype).float()]).view(past + tokens, kv_heads, -1).transpose(0, 1)
 
-    mask = torch.full((tokens, past + tokens), -torch.inf).triu(past + 1)
+    mask = torch.ones(tokens, past + tokens, dtype=torch.bool).tril(past)
     if slopes is not None:
-        mask = mask + slopes[:, None, None] * torch.arange(past + tokens)
+        bias = slopes.view(-1, 1, 1) * torch.arange(past + tokens)
+        mask = bias.masked_fill(~mask, float("-inf"))  # [heads, tokens, past + tokens]
     out = torch.nn.functional.scaled_dot_product_attention(
         q.view(tokens, heads, -1).transpose(0, 1)[None],
         rows(k_cache, k)[None],
@@ -63,56 +74,22 @@ def attention(
     return out[0].transpose(0, 1).reshape(tokens, -1)
 
 
-torch.library.impl("flashneuron::attention", "CPU", attention)
-
-
-def _attention_shape(
-    q: Tensor, k: Tensor, v: Tensor, k_cache: Tensor, v_cache: Tensor, position: Tensor, heads: int, kv_heads: int
-) -> Tensor:
+def _shape(q: Tensor, *inputs: Tensor | int) -> Tensor:
     return torch.empty_like(q)
 
 
-torch.library.register_fake("flashneuron::attention", _attention_shape)
+def _attention_out(*inputs: Tensor | int, out: Tensor) -> Tensor:
+    return out.copy_(attention(*inputs))  # type: ignore[arg-type]
 
 
-def _attention_out(
-    q: Tensor,
-    k: Tensor,
-    v: Tensor,
-    k_cache: Tensor,
-    v_cache: Tensor,
-    position: Tensor,
-    heads: int,
-    kv_heads: int,
-    *,
-    out: Tensor,
-) -> Tensor:
-    return out.copy_(attention(q, k, v, k_cache, v_cache, position, heads, kv_heads))
+def _attention_alibi_out(*inputs: Tensor | int, out: Tensor) -> Tensor:
+    return out.copy_(attention_alibi(*inputs))  # type: ignore[arg-type]
 
 
-torch.library.impl("flashneuron::attention.out", "CPU", _attention_out)
-
-
-_ALIBI = "Tensor q, Tensor k, Tensor v, Tensor k_cache, Tensor v_cache, Tensor position, Tensor slopes"
-torch.library.define("flashneuron::attention_alibi", f"({_ALIBI}, int heads, int kv_heads) -> Tensor")
-torch.library.define(
-    "flashneuron::attention_alibi.out", f"({_ALIBI}, int heads, int kv_heads, *, Tensor(a!) out) -> Tensor(a!)"
-)
-
-
-def _alibi_eager(
-    q: Tensor,
-    k: Tensor,
-    v: Tensor,
-    k_cache: Tensor,
-    v_cache: Tensor,
-    position: Tensor,
-    slopes: Tensor,
-    heads: int,
-    kv_heads: int,
-) -> Tensor:
-    return attention(q, k, v, k_cache, v_cache, position, heads, kv_heads, slopes)
-
-
-torch.library.impl("flashneuron::attention_alibi", "CPU", _alibi_eager)
-torch.library.register_fake("flashneuron::attention_alibi", lambda q, *rest: torch.empty_like(q))
+for _name, _function, _out_function in (
+    ("attention", attention, _attention_out),
+    ("attention_alibi", attention_alibi, _attention_alibi_out),
+):
+    torch.library.impl(f"flashneuron::{_name}", "CPU", _function)
+    torch.library.register_fake(f"flashneuron::{_name}", _shape)
+    torch.library.impl(f"flashneuron::{_name}.out", "CPU", _out_function)
