@@ -69,6 +69,13 @@ def check_attention(spec: ModelSpec, dtype: BlockDtype) -> None:
             raise InputError(f"{what}; choose int8")
 
 
+def check_standard(spec: ModelSpec) -> None:
+    """Can attention be written in standard operators alone (model/standard_attention.py)? Errors: InputError."""
+    if spec.rope is not None or spec.alibi:
+        what = f"--backend qnn and --onnx know no {'ALiBi' if spec.alibi else 'RoPE'} yet, which {spec.family} needs"
+        raise InputError(f"{what}; use --backend xnnpack")
+
+
 def program_bytes(spec: ModelSpec, dtype: BlockDtype) -> int:
     """Size of all programs, roughly and from above."""
     q, kv, d = spec.heads * spec.head_size, spec.kv_heads * spec.head_size, spec.hidden_size

@@ -39,14 +39,13 @@ class Ffn:
     @classmethod
     def load(cls, spec: ModelSpec, weights: Weights, layer: int, device: torch.device | str = "cpu") -> Ffn:
         name = f"layers.{layer}.ffn"
-        up, down = (weights[f"{name}.{part}.weight"] for part in ("up", "down"))
-        gate = weights[f"{name}.gate.weight"] if spec.gated else None
-        tensors = {"up": up, "down": down, "gate": gate, **read_biases(spec, weights, layer)}
-        return cls.of(spec, layer, {key: t if t is None else t.to(device, torch.float32) for key, t in tensors.items()})
+        parts = ("gate", "up", "down") if spec.gated else ("up", "down")
+        tensors = {part: weights[f"{name}.{part}.weight"] for part in parts} | read_biases(spec, weights, layer)
+        return cls.of(spec, layer, {key: tensor.to(device, torch.float32) for key, tensor in tensors.items()})
 
     @classmethod
-    def of(cls, spec: ModelSpec, layer: int, tensors: Mapping[str, Tensor | None]) -> Ffn:
-        """From the fields' tensors, with the model's activation."""
+    def of(cls, spec: ModelSpec, layer: int, tensors: Mapping[str, Tensor]) -> Ffn:
+        """From the fields' tensors, with the model's activation and the layer's threshold."""
         found = spec.thresholds
         threshold = {"threshold": found.layers[layer], "threshold_on": found.on} if found is not None else {}
         return cls(**tensors, activation=spec.activation, **threshold)  # type: ignore[arg-type]

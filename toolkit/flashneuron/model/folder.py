@@ -10,6 +10,7 @@ from typing import Any
 
 from flashneuron.errors import ModelError
 from flashneuron.model.families import family_of
+from flashneuron.model.gguf import folder_of_gguf, is_gguf
 from flashneuron.model.spec import ModelSpec
 from flashneuron.model.tokenizer import parse_tokenizer, prompt_prefix_ids, read_json, read_tokenizer_json
 from flashneuron.model.weights import MappedWeights, open_checkpoint, weight_files
@@ -46,13 +47,18 @@ class ModelFolder:
 
 
 def open_model(path: Path | str) -> ModelFolder:
-    """Reads facts and checks that every tensor is there with its shape; weights are read when asked for.
+    """Reads facts and checks that every tensor is there with its shape; weights are read when asked for. A GGUF file
+    becomes a folder first.
 
     Errors: ModelError, one line.
     """
     path = Path(path)
+    if is_gguf(path):
+        path = folder_of_gguf(path)
     if not path.is_dir():
-        raise ModelError(f"{path} is not a folder; give a Hugging Face model folder (config.json, weights, tokenizer)")
+        raise ModelError(
+            f"{path} is not a folder; give a Hugging Face model folder (config.json, weights, tokenizer) or .gguf"
+        )
     if not (path / "config.json").is_file():
         raise ModelError(f"{path} has no config.json, so it is not a Hugging Face model folder")
     config = read_json(path / "config.json")

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from flashneuron.errors import InputError
+from flashneuron.export.recipe import ExportRecipe
 from flashneuron.export.texts import Ids
 from flashneuron.export.usage import Selections
 from flashneuron.model.families import opt
@@ -75,6 +76,9 @@ class SyntheticSource:
 
     def sequences(self) -> list[Ids]:
         return [calibration_ids(self.model.spec, self.model.seed)]
+
+    def with_thresholds(self, recipe: ExportRecipe, folder: Path, progress: Progress) -> SyntheticSource:
+        return self
 
     def predictors(self, folder: Path, progress: Progress) -> PredictorTable | None:
         reached, rows = measured(self.model, folder, progress)
