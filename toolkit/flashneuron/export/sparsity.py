@@ -18,7 +18,7 @@ from flashneuron.package.atomic import atomic_write
 from flashneuron.progress import Progress
 
 RECORD = "thresholds.json"  # in the partial package: what an interrupted export goes on with
-CALIBRATION_TOKENS, VALIDATION_TOKENS = 8192, 8192
+CALIBRATION_TOKENS, VALIDATION_TOKENS = 4096, 4096
 
 
 class SparsityRow(BaseModel):

@@ -27,10 +27,10 @@ Select = Callable[[int, Tensor], Tensor]  # (layer, ffn_input [n, d]) → bool [
 TokenIds = np.ndarray[Any, Any]  # integers [length]
 
 
-@dataclass(frozen=True)
+@dataclass
 class CapturedLayer:
     index: int
-    ffn: Ffn
+    ffn: Ffn  # what later layers see the results of; another one may be put in its place
     ffn_input: TokenRows  # [N, d], N tokens of all sequences in order; valid until the next layer is asked for
 
 
@@ -69,8 +69,9 @@ class Capture:
         for index in range(self._spec.layers):
             self._attend(index)
             ffn = Ffn.load(self._spec, self._weights, index, compute_device())
-            yield CapturedLayer(index, ffn, self._exchange)
-            self._feed_forward(index, ffn, select)
+            layer = CapturedLayer(index, ffn, self._exchange)
+            yield layer
+            self._feed_forward(index, layer.ffn, select)
 
     @torch.no_grad()
     def losses(self) -> Iterator[float]:

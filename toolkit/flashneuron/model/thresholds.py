@@ -12,10 +12,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import torch
-from torch import Tensor
 
 from flashneuron.model.capture import Capture, CapturedLayer, TokenIds, chunks
-from flashneuron.model.ffn import Ffn
 from flashneuron.model.spec import ModelSpec, ThresholdOn, Thresholds, Weights
 from flashneuron.progress import Progress
 
@@ -50,15 +48,11 @@ def calibrate(
     capture, found, silent = Capture(spec, weights, [*train, *validation], work_dir), list[float](), list[float]()
     boundary = sum(len(ids) for ids in train)
 
-    def select(layer: int, x: Tensor) -> Tensor:
-        return firing.active(x)
-
     with progress.step(f"{on} thresholds for {sparsity:.0%}", spec.layers + 1, "layers") as advance:
-        for layer in capture.layers(select):
-            threshold = _quantile(layer, boundary, sparsity) if sparsity else 0.0
-            firing = dataclasses.replace(layer.ffn, threshold=threshold)
-            found.append(threshold)
-            silent.append(1 - _firing_share(firing, layer, boundary))
+        for layer in capture.layers():
+            found.append(_quantile(layer, boundary, sparsity) if sparsity else 0.0)
+            layer.ffn = dataclasses.replace(layer.ffn, threshold=found[-1])
+            silent.append(1 - _firing_share(layer, boundary))
             advance(1)
         losses = list(capture.losses())[len(train) :]
         advance(1)
@@ -75,7 +69,7 @@ def _quantile(layer: CapturedLayer, tokens: int, share: float) -> float:
     return float(strengths.kthvalue(max(1, round(share * len(strengths)))).values)
 
 
-def _firing_share(ffn: Ffn, layer: CapturedLayer, start: int) -> float:
-    x = layer.ffn_input.part(start, len(layer.ffn_input))
+def _firing_share(layer: CapturedLayer, start: int) -> float:
+    ffn, x = layer.ffn, layer.ffn_input.part(start, len(layer.ffn_input))
     counts = [int(ffn.active(rows).sum()) for rows in chunks(x, len(ffn.up), ffn.up.device)]
     return sum(counts) / (len(x) * len(ffn.up))
