@@ -207,7 +207,7 @@ def _shards(ffn: FfnFacts) -> Iterator[str]:
 
 def _model_facts(model: Model) -> ModelFacts:
     facts = dataclasses.asdict(model.spec)
-    return ModelFacts(gated=False, **{name: facts[name] for name in ModelFacts.model_fields if name in facts})
+    return ModelFacts(**{name: facts[name] for name in ModelFacts.model_fields if name in facts})
 
 
 @contextmanager

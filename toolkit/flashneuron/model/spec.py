@@ -10,11 +10,19 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
+class Thresholds:
+    """What a neuron must exceed to fire (FORMAT.md, "Neurons")."""
+
+    on: Literal["gate", "product"]
+    layers: tuple[float, ...]
+
+
+@dataclass(frozen=True)
 class ModelSpec:
     """Facts of a decoder-only model. Sizes in elements."""
 
     family: str
-    activation: Literal["relu"]
+    activation: Literal["relu", "fatrelu", "drelu", "silu"]
     layers: int
     hidden_size: int
     ffn_size: int
@@ -29,6 +37,8 @@ class ModelSpec:
     final_norm: bool  # a norm before the head
     prompt_prefix_ids: tuple[int, ...]  # put before a prompt's ids (OPT: </s>)
     eos_token_ids: tuple[int, ...]
+    gated: bool = False  # FFN neurons have a gate row
+    thresholds: Thresholds | None = None  # of fatrelu and silu
 
 
 class Weights(Protocol):
@@ -38,7 +48,8 @@ class Weights(Protocol):
       embed.tokens [vocab, p]   embed.positions [position_rows, d]   embed.project_in [d, p] (optional)
       layers.I.attn_norm.{weight,bias} [d]   layers.I.attn.{q,k,v,o}.{weight,bias} [out, in], [out]
       layers.I.ffn_norm.{weight,bias} [d]
-      layers.I.ffn.up.{weight [F, d], bias [F]}   layers.I.ffn.down.{weight [d, F], bias [d]}
+      layers.I.ffn.gate.weight [F, d] (gated)
+      layers.I.ffn.up.{weight [F, d], bias [F]}   layers.I.ffn.down.{weight [d, F], bias [d]}   (biases optional)
       final_norm.{weight,bias} [d] (optional)   head.project_out [p, d] (optional)   head.weight [vocab, p]
     """
 
