@@ -88,7 +88,8 @@ Status choose_predictor(Configuration& chosen) {
             "the package has no predictors; export it with --predictor lowrank, or use predictor=none"};
   }
   if (*chosen.options.predictor == PredictorKind::kOracle) {
-    chosen.warnings.emplace_back("predictor=oracle keeps a full copy of the up rows outside the budget");
+    chosen.warnings.emplace_back(
+        "predictor=oracle keeps a full copy of the rows that its test takes outside the budget");
   }
   return {};
 }
@@ -113,7 +114,7 @@ Status choose_numbers(Configuration& chosen) {
 uint64_t choose_staging(const Configuration& chosen) {
   const ModelFacts& model = chosen.manifest().model;
   const DType dtype = chosen.manifest().ffn.dtype;
-  const uint64_t record = ffn_record_bytes(FfnPart::kBundle, dtype, model.hidden_size);
+  const uint64_t record = ffn_record_bytes(FfnPart::kBundle, dtype, model.hidden_size, model.gated);
   const uint64_t half_layer = record * model.ffn_size / 2;
   const uint64_t row = row_bytes(chosen.manifest().embedding.dtype, model.hidden_size);
   const uint64_t least = 16 * ReadBatch::worst_bytes(std::max(record, row), kLargestBlockBytes);
@@ -123,7 +124,7 @@ uint64_t choose_staging(const Configuration& chosen) {
 uint64_t variant_bytes(const Configuration& chosen) {
   uint64_t bytes = 0;
   for (const FfnLayerFiles& layer : chosen.ffn_variant().layers) {
-    for (const auto* shards : {&layer.bundle, &layer.up, &layer.down}) {
+    for (const auto* shards : layer.parts()) {
       for (const std::string& shard : *shards) bytes += chosen.package.bytes_of(shard);
     }
   }
@@ -201,7 +202,7 @@ Status share_neurons(Configuration& chosen, uint64_t rows) {
 Status place_neurons(Configuration& chosen) {
   const Manifest& manifest = chosen.manifest();
   const ModelFacts& model = manifest.model;
-  const uint64_t row = FfnStage::cache_row_bytes(model.hidden_size, manifest.ffn.dtype);
+  const uint64_t row = FfnStage::cache_row_bytes(model.hidden_size, manifest.ffn.dtype, model.gated);
   const auto all = static_cast<int64_t>(row * model.ffn_size * model.layers);
   FixedRoles fixed = fixed_roles(chosen);
   int64_t wanted = all;

@@ -9,6 +9,7 @@
 
 #include "decode/rig.h"
 #include "flash/faulty_reader.h"
+#include "support/rules.h"
 
 namespace flashneuron::testing {
 namespace {
@@ -24,13 +25,34 @@ std::vector<float> run(const TinyPackage& files, const RigOptions& options) {
   return Rig(files, options).run(kPrompt, kSteps);
 }
 
-class DecoderBits : public ::testing::TestWithParam<DType> {};
+struct Kind {
+  DType dtype;
+  ActivationRule rule;
+};
 
-INSTANTIATE_TEST_SUITE_P(Types, DecoderBits,
-                         ::testing::Values(DType::kFp32, DType::kFp16, DType::kBf16, DType::kInt8, DType::kInt4));
+// Every element type without a gate and with one; every rule.
+std::vector<Kind> kinds() {
+  constexpr std::array kTypes = {DType::kFp32, DType::kFp16, DType::kBf16, DType::kInt8, DType::kInt4};
+  static_assert(kRules.size() == kTypes.size() + 1);
+  std::vector<Kind> all;
+  for (size_t i = 0; i < kTypes.size(); ++i) {
+    all.push_back({kTypes[i], kRules[0]});
+    all.push_back({kTypes[i], kRules[i + 1]});
+  }
+  return all;
+}
+
+class DecoderBits : public ::testing::TestWithParam<Kind> {};
+
+std::string name_of_kind(const ::testing::TestParamInfo<Kind>& info) {
+  constexpr const char* kTypes[] = {"Fp32", "Fp16", "Bf16", "Int8", "Int4"};
+  return name_of(info.param.rule) + kTypes[static_cast<size_t>(info.param.dtype)];
+}
+
+INSTANTIATE_TEST_SUITE_P(Kinds, DecoderBits, ::testing::ValuesIn(kinds()), name_of_kind);
 
 TEST_P(DecoderBits, NoneAndOracleAreTheSameInEveryResidencyLayoutWindowSizeAndThreadCount) {
-  const TinyPackage files({.hidden_size = 140, .dtype = GetParam()});
+  const TinyPackage files({.hidden_size = 140, .dtype = GetParam().dtype, .rule = GetParam().rule});
   const std::vector<float> expected = run(files, {.residency = Residency::kNaive});
   for (const float logit : expected) ASSERT_TRUE(std::isfinite(logit));
 
@@ -61,7 +83,7 @@ TEST_P(DecoderBits, NoneAndOracleAreTheSameInEveryResidencyLayoutWindowSizeAndTh
 }
 
 TEST_P(DecoderBits, TheLowRankResultDoesNotDependOnWhereBytesComeFrom) {
-  const TinyPackage files({.dtype = GetParam(), .predictor = TinyPredictor::kRandom});
+  const TinyPackage files({.dtype = GetParam().dtype, .predictor = TinyPredictor::kRandom, .rule = GetParam().rule});
   const std::vector<float> expected =
       run(files, {.predictor = PredictorKind::kLowRank, .residency = Residency::kNaive});
   EXPECT_FALSE(same_bits(expected, run(files, {}))) << "a random predictor must change the result";
@@ -79,7 +101,7 @@ TEST_P(DecoderBits, TheLowRankResultDoesNotDependOnWhereBytesComeFrom) {
 }
 
 TEST_P(DecoderBits, TheOrderOnFlashAndTheHotSetDoNotChangeABit) {
-  const TinyPackage files({.dtype = GetParam(), .permuted = true});
+  const TinyPackage files({.dtype = GetParam().dtype, .permuted = true, .rule = GetParam().rule});
   for (const PredictorKind predictor : {PredictorKind::kNone, PredictorKind::kLowRank, PredictorKind::kOracle}) {
     const std::vector<float> expected = run(files, {.predictor = predictor, .residency = Residency::kNaive});
     for (const Layout layout : {Layout::kBundled, Layout::kSplit}) {
@@ -121,15 +143,17 @@ TEST(Decoder, NaiveReadsEveryRowHoweverFewAreSelected) {
 }
 
 TEST(Decoder, APredictorThatIsExactGivesTheDenseResult) {
-  const TinyPackage files({.predictor = TinyPredictor::kExact});
-  const std::vector<float> dense = run(files, {});
-  const std::vector<float> predicted = run(files, {.predictor = PredictorKind::kLowRank, .capacity_rows = 80});
-  ASSERT_EQ(dense.size(), predicted.size());
-  for (size_t i = 0; i < dense.size(); ++i) EXPECT_NEAR(dense[i], predicted[i], 1e-4 * (1 + std::abs(dense[i])));
+  for (const ActivationRule& rule : {kRules[0], kRules[1], kRules[2]}) {
+    const TinyPackage files({.predictor = TinyPredictor::kExact, .rule = rule});
+    const std::vector<float> dense = run(files, {});
+    const std::vector<float> predicted = run(files, {.predictor = PredictorKind::kLowRank, .capacity_rows = 80});
+    ASSERT_EQ(dense.size(), predicted.size());
+    for (size_t i = 0; i < dense.size(); ++i) EXPECT_NEAR(dense[i], predicted[i], 1e-4 * (1 + std::abs(dense[i])));
+  }
 }
 
 TEST(Decoder, OverlapAndEarlyReadsDoNotChangeABit) {
-  const TinyPackage files({.layers = 4, .predictor = TinyPredictor::kRandom});
+  const TinyPackage files({.layers = 4, .predictor = TinyPredictor::kRandom, .rule = kRules[1]});
   for (const PredictorKind predictor : {PredictorKind::kNone, PredictorKind::kOracle, PredictorKind::kLowRank}) {
     const std::vector<float> expected = run(files, {.predictor = predictor, .residency = Residency::kNaive});
     for (const Residency residency : {Residency::kNaive, Residency::kHybrid, Residency::kCached}) {

@@ -44,8 +44,9 @@ Rig::Rig(const TinyPackage& files, const RigOptions& options, std::unique_ptr<Fl
     }
     naive_.push_back(must(WholeFileReads::open(*package_, {manifest.embedding.file}, *staging_)));
   }
-  weights_ = {manifest.model.hidden_size, manifest.model.ffn_size, manifest.ffn.dtype, {}, {}};
+  weights_ = {manifest.model.hidden_size, manifest.model.ffn_size, manifest.ffn.dtype, {}, {}, {}};
   for (uint32_t layer = 0; layer < manifest.model.layers; ++layer) {
+    weights_.rules.push_back(files.layer(layer).rule);
     std::vector<float> bias = files.layer(layer).up_bias;
     bias.insert(bias.end(), files.layer(layer).down_bias.begin(), files.layer(layer).down_bias.end());
     weights_.biases.push_back(bias);
