@@ -8,10 +8,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from flashneuron.model.attention_op import attention, attention_alibi
+from flashneuron.model.attention_op import attention, attention_alibi, load_rows, store_rows
 
 HEADS, KV_HEADS, HEAD_SIZE = 4, 2, 8
 KV = KV_HEADS * HEAD_SIZE
+ROW_BYTES = {"fp32": 4 * KV, "fp16": 2 * KV, "int8": KV + 4 * KV_HEADS}
 
 
 def defined(q: Tensor, k: Tensor, v: Tensor, slopes: Tensor) -> Tensor:
@@ -60,3 +61,50 @@ def test_out_variants_and_shapes_for_tracing_agree_with_the_operators(name: str)
     out = torch.empty_like(q)
     assert torch.equal(operator.out(*inputs, out=out), operator(*inputs))
     torch.library.opcheck(operator.default, inputs, test_utils=("test_schema", "test_faketensor"))
+
+
+@settings(deadline=None)
+@given(seed=st.integers(0, 1 << 30), tokens=st.integers(1, 6), magnitude=st.floats(-30, 30))
+def test_int8_rows_are_within_half_a_step_of_their_head(seed: int, tokens: int, magnitude: float) -> None:
+    _, rows, _ = draw(seed, 0, tokens)
+    rows = rows * 10**magnitude
+    rows[:, :HEAD_SIZE] *= 100  # one head's outliers do not coarsen the other's steps
+    stored = store_rows(rows, ROW_BYTES["int8"], KV_HEADS)
+    back = load_rows(stored, KV, KV_HEADS)
+    step = rows.view(tokens, KV_HEADS, -1).abs().amax(2, keepdim=True) / 127
+    error = (back - rows).view(tokens, KV_HEADS, -1).abs()
+    assert (error <= 0.501 * step).all()
+    again = load_rows(store_rows(back, ROW_BYTES["int8"], KV_HEADS), KV, KV_HEADS)
+    torch.testing.assert_close(again, back, rtol=1e-6, atol=0)
+
+
+@pytest.mark.parametrize("element", ROW_BYTES)
+def test_rows_of_zeros_stay_zeros(element: str) -> None:
+    stored = store_rows(torch.zeros(3, KV), ROW_BYTES[element], KV_HEADS)
+    assert stored.shape == (3, ROW_BYTES[element])
+    assert torch.equal(load_rows(stored, KV, KV_HEADS), torch.zeros(3, KV))
+
+
+@pytest.mark.parametrize("element", ROW_BYTES)
+@settings(deadline=None)
+@given(seed=st.integers(0, 1 << 30), cut=st.integers(1, 8))
+def test_cuts_of_the_tokens_make_no_difference(element: str, seed: int, cut: int) -> None:
+    q, k, v = draw(seed, 0, 9)
+    slopes = torch.tensor([0.5, 0.25, 0.125, 0.0625])
+    empty = torch.empty(0, ROW_BYTES[element], dtype=torch.uint8)
+    whole = attention_alibi(q, k, v, empty, empty, torch.tensor([0]), slopes, HEADS, KV_HEADS)
+    caches = [store_rows(rows[:cut], ROW_BYTES[element], KV_HEADS) for rows in (k, v)]
+    position = torch.tensor([cut])
+    rest = attention_alibi(q[cut:], k[cut:], v[cut:], *caches, position, slopes, HEADS, KV_HEADS)
+    torch.testing.assert_close(rest, whole[cut:], rtol=1e-5, atol=1e-5)
+
+
+@settings(deadline=None)
+@given(seed=st.integers(0, 1 << 30))
+def test_int8_stays_near_fp32(seed: int) -> None:
+    q, k, v = draw(seed, 0, 12)
+    exact, rounded = (
+        attention(q / HEAD_SIZE**0.5, k, v, cache, cache, torch.tensor([0]), HEADS, KV_HEADS)
+        for cache in (torch.empty(0, ROW_BYTES[element], dtype=torch.uint8) for element in ("fp32", "int8"))
+    )
+    assert 0 < (rounded - exact).abs().max() < 0.05

@@ -102,6 +102,11 @@ Status choose_numbers(Configuration& chosen) {
     return {StatusCode::kBadInput, "context is " + std::to_string(*options.context) + "; this model takes 1 to " +
                                        std::to_string(longest) + " tokens"};
   }
+  // Programs tell a cache's element by its row's bytes, and the scales of so short heads would eat up what int8 saves.
+  if (options.kv == KvType::kInt8 && chosen.manifest().model.head_size <= sizeof(float)) {
+    return {StatusCode::kUnsupported, "kv=int8 needs heads of more than 4 elements, this model's have " +
+                                          std::to_string(chosen.manifest().model.head_size) + "; use kv=fp16"};
+  }
   if (options.window && *options.window == 0)
     return {StatusCode::kBadInput, "window is 0; it must be at least 1 token"};
   if (options.threads == 0) options.threads = static_cast<int>(std::clamp(std::thread::hardware_concurrency(), 1u, 4u));
@@ -148,8 +153,7 @@ FixedRoles fixed_roles(const Configuration& chosen) {
       fixed.predictor += static_cast<int64_t>(chosen.package.bytes_of(layer.file));
     }
   }
-  fixed.kv =
-      static_cast<int64_t>(KvCache::bytes(model.layers, chosen.cache_rows(), model.kv_size(), chosen.options.kv));
+  fixed.kv = static_cast<int64_t>(KvCache::bytes(model.layers, chosen.cache_rows(), chosen.kv_row()));
   const uint32_t chunk = programs.max_chunk;
   const uint64_t biases = uint64_t{model.layers} * (model.ffn_size + model.hidden_size) * sizeof(float);
   const uint64_t scales = chosen.package.role_bytes("ffn_scales");

@@ -189,8 +189,8 @@ Result<std::unique_ptr<Session>> Engine::new_session() {
   const Configuration& chosen = engine.chosen;
   const ModelFacts& model = chosen.manifest().model;
   auto state = std::make_unique<SessionState>(engine);
-  FN_ASSIGN_OR_RETURN(state->kv, KvCache::create(model.layers, chosen.cache_rows(), model.kv_size(), chosen.options.kv,
-                                                 engine.attention->kv_memory()));
+  FN_ASSIGN_OR_RETURN(
+      state->kv, KvCache::create(model.layers, chosen.cache_rows(), chosen.kv_row(), engine.attention->kv_memory()));
   FfnStageOptions ffn;
   ffn.read_all = chosen.options.residency == Residency::kNaive;
   ffn.keep_misses = chosen.options.residency == Residency::kCached && engine.predictor != nullptr;

@@ -3,9 +3,11 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
 #include <cstring>
 #include <string>
+#include <utility>
 
 #include "decode/rig.h"
 #include "flash/faulty_reader.h"
@@ -193,9 +195,26 @@ TEST(Decoder, AFailedEarlyReadOfANeuronThatIsNeededIsReportedAndAResetHeals) {
 
 TEST(Decoder, HowAPromptIsCutDoesNotChangeABit) {
   const TinyPackage files;
-  const std::vector<float> expected = run(files, {.max_chunk = 64});
-  for (const uint32_t chunk : {1u, 2u, 5u, 11u})
-    EXPECT_TRUE(same_bits(run(files, {.max_chunk = chunk}), expected)) << chunk;
+  for (const KvType kv : {KvType::kFp32, KvType::kFp16, KvType::kInt8}) {
+    const std::vector<float> expected = run(files, {.max_chunk = 64, .kv = kv});
+    for (const uint32_t chunk : {1u, 2u, 5u, 11u})
+      EXPECT_TRUE(same_bits(run(files, {.max_chunk = chunk, .kv = kv}), expected)) << chunk;
+  }
+}
+
+TEST(Decoder, TheKvCachesElementRoundsAndNoMore) {
+  const TinyPackage files;
+  const std::vector<float> exact = run(files, {.kv = KvType::kFp32});
+  float magnitude = 0;
+  for (const float logit : exact) magnitude = std::max(magnitude, std::abs(logit));
+  for (const auto& [kv, tolerance] : {std::pair{KvType::kFp16, 1e-2f}, std::pair{KvType::kInt8, 1e-1f}}) {
+    const std::vector<float> rounded = run(files, {.kv = kv});
+    EXPECT_FALSE(same_bits(rounded, exact));
+    // Of the prompt alone: from there on a greedy token may be another one.
+    for (uint32_t id = 0; id < files.options().vocab_size; ++id) {
+      EXPECT_NEAR(rounded[id], exact[id], tolerance * magnitude) << id;
+    }
+  }
 }
 
 TEST(Decoder, StagingSizeDoesNotChangeABit) {

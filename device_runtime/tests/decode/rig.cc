@@ -55,7 +55,8 @@ Rig::Rig(const TinyPackage& files, const RigOptions& options, std::unique_ptr<Fl
   if (options.predictor == PredictorKind::kLowRank) predictor_ = must(load_lowrank_predictor(*package_, pool_));
   if (options.predictor == PredictorKind::kOracle) predictor_ = must(load_oracle_predictor(*package_, variant, pool_));
   attention_ = std::make_unique<FakeAttention>(manifest.model, options.max_chunk);
-  kv_ = must(KvCache::create(manifest.model.layers, manifest.model.max_context, manifest.model.kv_size(), options.kv));
+  kv_ = must(KvCache::create(manifest.model.layers, manifest.model.max_context,
+                             {manifest.model.kv_heads, manifest.model.head_size, options.kv}));
   FfnStageOptions ffn;
   ffn.read_all = options.residency == Residency::kNaive;
   ffn.keep_misses = options.residency == Residency::kCached && predictor_ != nullptr;

@@ -18,13 +18,39 @@ for _name, _parameters in (("attention", _SIGNATURE), ("attention_alibi", _ALIBI
     torch.library.define(f"flashneuron::{_name}.out", f"({_parameters}, *, Tensor(a!) out) -> Tensor(a!)")
 
 
-def cache_dtype(row_bytes: int, kv_size: int) -> torch.dtype:
-    """Element of a KV cache whose rows of `kv_size` elements take `row_bytes`."""
+_INT8_LARGEST = 127
+
+
+def store_rows(rows: Tensor, row_bytes: int, kv_heads: int) -> Tensor:
+    """Keys or values, fp32 [n, kv], as rows of a cache, u8 [n, row_bytes]. Their bytes tell the element; heads of 4
+    elements, which take as many in int8 as in fp16, are fp16. Errors: ValueError where no element takes so many."""
+    count, kv_size = rows.shape
     if row_bytes == 4 * kv_size:
-        return torch.float32
+        return rows.contiguous().view(torch.uint8)
     if row_bytes == 2 * kv_size:
-        return torch.float16
-    raise ValueError(f"a KV row of {kv_size} elements takes {4 * kv_size} or {2 * kv_size} bytes, not {row_bytes}")
+        return rows.half().contiguous().view(torch.uint8)
+    if row_bytes != kv_size + 4 * kv_heads:
+        sizes = f"{4 * kv_size} bytes in fp32, {2 * kv_size} in fp16 or {kv_size + 4 * kv_heads} in int8"
+        raise ValueError(f"a KV row of {kv_size} elements takes {sizes}, not {row_bytes}")
+    heads = rows.view(count, kv_heads, -1)
+    largest = heads.abs().amax(2, keepdim=True)
+    factor = _INT8_LARGEST / largest
+    scale = (largest / _INT8_LARGEST).where(factor.isfinite(), 0)
+    integers = (heads * factor.where(factor.isfinite(), 0)).round().to(torch.int8)
+    parts = (integers.reshape(count, -1), scale.reshape(count, -1))
+    return torch.cat([part.contiguous().view(torch.uint8) for part in parts], 1)
+
+
+def load_rows(stored: Tensor, kv_size: int, kv_heads: int) -> Tensor:
+    """What the rows of a cache, u8 [n, row_bytes], stand for: fp32 [n, kv]."""
+    count, row_bytes = stored.shape
+    if row_bytes == 4 * kv_size:
+        return stored.contiguous().view(torch.float32)
+    if row_bytes == 2 * kv_size:
+        return stored.contiguous().view(torch.float16).float()
+    integers = stored[:, :kv_size].view(torch.int8).view(count, kv_heads, -1)
+    scale = stored[:, kv_size:].contiguous().view(torch.float32)
+    return (integers * scale[..., None]).view(count, kv_size)
 
 
 def attention(
@@ -53,11 +79,10 @@ def _attend(
 ) -> Tensor:  # fmt: skip
     tokens, kv_size = k.shape
     past = int(position.item())
-    dtype = cache_dtype(k_cache.shape[1], kv_size)
 
     def rows(cache: Tensor, new: Tensor) -> Tensor:  # [kv_heads, past + tokens, head_size]
-        cached = cache[:past].contiguous().view(dtype).float()
-        return torch.cat([cached, new.to(dtype).float()]).view(past + tokens, kv_heads, -1).transpose(0, 1)
+        stored = torch.cat([cache[:past], store_rows(new, cache.shape[1], kv_heads)])
+        return load_rows(stored, kv_size, kv_heads).view(past + tokens, kv_heads, -1).transpose(0, 1)
 
     mask = torch.ones(tokens, past + tokens, dtype=torch.bool).tril(past)
     if slopes is not None:
