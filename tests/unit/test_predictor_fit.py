@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import replace
 
 import pytest
 import torch
@@ -88,22 +88,9 @@ def test_refinement_lowers_the_loss_and_the_density() -> None:
     assert densities[0] < densities[1]
 
 
-@dataclass(frozen=True)
-class BothFire(Ffn):
-    """Fires where two products are over 0: no rows of a linear test exist."""
-
-    other: torch.Tensor = field(default_factory=lambda: torch.empty(0))
-
-    def linear_test(self) -> None:
-        return None
-
-    def active(self, x: torch.Tensor) -> torch.Tensor:
-        return (self.pre_activation(x) > 0) & (x @ self.other.T > 0)
-
-
 def test_what_no_linear_test_decides_is_regressed_on_firing_itself() -> None:
     plain = ffn_of(randn(NEURONS, 4) @ randn(4, WIDTH, seed=3) / WIDTH**0.5, bias=0.0)
-    ffn = BothFire(plain.up, plain.up_bias, plain.down, plain.down_bias, plain.up + 0.3 * plain.up.roll(1, 0))
+    ffn = replace(plain, gate=plain.up + 0.3 * plain.up.roll(1, 0), activation="drelu")
     x, other = randn(6000, WIDTH, seed=1), randn(3000, WIDTH, seed=2)
     fires = agreement(regress(ffn, x).at(4), ffn, other).true_density
     start = regress(ffn, x).at(4)

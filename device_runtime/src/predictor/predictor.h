@@ -30,8 +30,9 @@ class Predictor {
 // being nothing or a ReLU as its file says. Errors: kUnsupported (the package has none), and those of read_lowrank.
 Result<std::unique_ptr<Predictor>> load_lowrank_predictor(const Package& package, ThreadPool& pool);
 
-// The exact activation test on a full copy of the up rows: exactly the neurons for which FfnAccumulator adds a term.
-// Its copy is outside any budget. `variant` names the files to read. Errors: kIo, kNotFound, kCorrupt, kOutOfMemory.
+// The exact activation test (kernels/neuron.h) on a full copy of the rows that it takes, gate or up or both: all
+// neurons for which FfnAccumulator adds a term. Its copy is outside any budget. `variant` names the files to read.
+// Errors: kIo, kNotFound, kCorrupt, kOutOfMemory.
 Result<std::unique_ptr<Predictor>> load_oracle_predictor(const Package& package, const FfnVariant& variant,
                                                          ThreadPool& pool);
 

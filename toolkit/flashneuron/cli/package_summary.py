@@ -65,7 +65,7 @@ def render(data: dict[str, Any]) -> str:
     shape = f"{model['layers']} layers × {model['hidden_size']}, FFN {model['ffn_size']}, {model['heads']} heads"
     facts = [
         ("name", data["name"] + (" (synthetic: random weights)" if data["synthetic"] else "")),
-        ("model", f"{model['family']}, {model['activation']}, {shape}"),
+        ("model", f"{model['family']}, {_activation_text(model)}, {shape}"),
         ("vocabulary, context", f"{model['vocab_size']}, {model['max_context']}"),
         *[("attention", _attention_text(found)) for found in data["attention"]],
         *[
@@ -81,6 +81,15 @@ def render(data: dict[str, Any]) -> str:
     sizes.append(("total", format_bytes(data["bytes"]), ""))
     parts = ["\n".join(f"{name:<{width}}  {value}" for name, value in facts), text_table(("role", "size", ""), sizes)]
     return "\n\n".join([*parts, *render_lowering(data["lowering"]), render_predictors(data["predictor"])])
+
+
+def _activation_text(model: dict[str, Any]) -> str:
+    """With where its thresholds are, if it has any, and how high."""
+    text = f"{'gated ' if model['gated'] else ''}{model['activation']}"
+    if model["thresholds"] is None:
+        return text
+    lowest, highest = (pick(model["thresholds"]["layers"]) for pick in (min, max))
+    return f"{text} over {lowest:.4g} … {highest:.4g} on {model['thresholds']['on']}"
 
 
 def _attention_text(facts: dict[str, Any]) -> str:

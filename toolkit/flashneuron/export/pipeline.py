@@ -15,7 +15,8 @@ from typing import Any
 
 import flashneuron
 from flashneuron.errors import FlashneuronError, InputError
-from flashneuron.export.attention import check_attention, export_attention
+from flashneuron.export.activation_check import doubt_activation
+from flashneuron.export.attention import check_attention, check_standard, export_attention
 from flashneuron.export.backends import lowering_statistics
 from flashneuron.export.disk import check_free_disk
 from flashneuron.export.embedding import write_embedding
@@ -60,7 +61,10 @@ def export_source(source: Source, output: Path, recipe: ExportRecipe, progress: 
     """
     with disk_full_is_one_line(output):
         job = prepare(source, output, recipe, progress)
-        model, folder = job.model, job.partial.folder
+        folder = job.partial.folder
+        source = source.with_thresholds(recipe, folder, progress)
+        job = dataclasses.replace(job, source=source)
+        model = job.model
         spec, weights = model.spec, model.weights
         embedding = write_embedding(spec, weights, folder, float_dtype(recipe.dtype), progress)
         cpu, npu = "xnnpack" in recipe.backends, npu_recipe(spec, recipe)
@@ -70,6 +74,7 @@ def export_source(source: Source, output: Path, recipe: ExportRecipe, progress: 
         if npu is not None:
             programs.append(export_npu_attention(spec, weights, source.sequences(), folder, npu, progress, records))
         table = source.predictors(folder / "predictor", progress)
+        doubt_activation(spec, table, progress)
         if recipe.onnx:
             predictors = sorted((folder / "predictor").glob("*.pred"))
             taken, onnx = table.input if table else "ffn_input", folder / ONNX_PART
@@ -107,6 +112,8 @@ def prepare(source: Source, output: Path, recipe: ExportRecipe, progress: Progre
         raise InputError("--order coactivation needs predictors, whose selections it goes by; use --predictor lowrank")
     if "xnnpack" in recipe.backends:
         check_attention(source.model.spec, recipe.attention)
+    if "qnn" in recipe.backends or recipe.onnx:
+        check_standard(source.model.spec)
     npu = npu_recipe(source.model.spec, recipe)
     if npu is not None and npu.dtype != "fp16" and not source.model.synthetic and not source.sequences():
         what = f"--attention {npu.dtype} with --backend qnn is calibrated on text, which --predictor none does not read"
@@ -208,7 +215,7 @@ def _shards(ffn: FfnFacts) -> Iterator[str]:
 
 def _model_facts(model: Model) -> ModelFacts:
     facts = dataclasses.asdict(model.spec)
-    return ModelFacts(gated=False, **{name: facts[name] for name in ModelFacts.model_fields if name in facts})
+    return ModelFacts(**{name: facts[name] for name in ModelFacts.model_fields if name in facts})
 
 
 @contextmanager

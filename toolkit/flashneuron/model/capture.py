@@ -29,10 +29,10 @@ Select = Callable[[int, Tensor], Tensor]  # (layer, predictor's input [n, d]) â†
 TokenIds = np.ndarray[Any, Any]  # integers [length]
 
 
-@dataclass(frozen=True)
+@dataclass
 class CapturedLayer:
     index: int
-    ffn: Ffn
+    ffn: Ffn  # what later layers see the results of; another one may be put in its place
     ffn_input: TokenRows  # [N, d], N tokens of all sequences in order; valid until the next layer is asked for
     predictor_input: TokenRows  # the same, of what a predictor takes
 
@@ -82,9 +82,10 @@ class Capture:
         """Each layer in turn. `select` limits the neurons that later layers see the results of."""
         for index in range(self._spec.layers):
             self._attend(index)
-            ffn = Ffn.load(self._weights, index, compute_device())
-            yield CapturedLayer(index, ffn, self._exchange, self._seen)
-            self._feed_forward(index, ffn, select)
+            ffn = Ffn.load(self._spec, self._weights, index, compute_device())
+            layer = CapturedLayer(index, ffn, self._exchange, self._seen)
+            yield layer
+            self._feed_forward(index, layer.ffn, select)
 
     @torch.no_grad()
     def losses(self) -> Iterator[float]:

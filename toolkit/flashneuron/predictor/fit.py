@@ -121,7 +121,7 @@ def refine(predictor: LowRank, ffn: Ffn, x: Rows, settings: PredictorSettings) -
         for group, rate in zip(optimizer.param_groups, rates, strict=True):
             group["lr"] = rate * (1 - step / settings.steps)
         rows = x[next(order)].to(device)
-        fires.copy_(ffn.active(rows))
+        fires.copy_(ffn.active(rows, fires))
         hidden = rows @ a.T
         torch.addmm(bias, hidden, b.T, out=error)
         error.sigmoid_().sub_(fires)  # the loss's slope, but for the weight

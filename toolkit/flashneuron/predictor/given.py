@@ -106,7 +106,7 @@ def stream_before_norm(spec: ModelSpec) -> PredictorInput:
     """What others' predictors take, who speak of the stream before the FFN's norm. Where attention and FFN stand side
     by side that is what the layer begins with.
     """
-    return "layer_input" if spec.family == "falcon" else "residual"
+    return "layer_input" if spec.parallel else "residual"
 
 
 def _reader(spec: ModelSpec, paths: list[Path], read: _Read) -> Callable[[int], LowRank]:
