@@ -26,17 +26,12 @@ TEXT = "the quick brown fox jumps over the lazy dog\n"
 
 @pytest.mark.parametrize(
     ("taken", "dtype", "tolerance"),
-    [
-        ("residual", "fp32", 1e-5),
-        ("layer_input", "fp32", 1e-5),
-        ("ffn_input", "fp32", 1e-5),
-        ("residual", "int8", 3e-3),
-    ],
+    [("residual", "fp32", 0.02), ("layer_input", "fp32", 0.02), ("ffn_input", "fp32", 0.02), ("residual", "int8", 0.2)],
 )
 def test_the_runtime_scores_a_text_as_pytorch_does(
     tmp_path: Path, taken: PredictorInput, dtype: DType, tolerance: float
 ) -> None:
-    """Random predictors ruin a text's probability, each its own way; int8 neurons differ from PyTorch's fp32 a bit."""
+    """Random predictors change a text's −Σ ln p, each its own way: by as much as in PyTorch, `tolerance` in nats."""
     folder = tiny_opt.save_safetensors(tiny_opt.make_model(hidden_size=64, ffn_dim=256), tmp_path / "model")
     (folder / "calibration.txt").write_text(TEXT * 60)
     (folder / "heldout.txt").write_text(TEXT * 30)
@@ -51,11 +46,11 @@ def test_the_runtime_scores_a_text_as_pytorch_does(
     table = PredictorTable.model_validate(json.loads(package.read("statistics.json"))["predictor"])
     assert table.dense is not None
     assert table.predicted is not None
-    assert abs(table.predicted.nll / table.dense.nll - 1) > 3 * tolerance
+    effect = table.predicted.nll - table.dense.nll
+    assert abs(effect) > 5 * tolerance
     sequences = [ids.tolist() for ids in token_sequences(read_texts((), folder), opened)[1]]
     with open_session(package, "host", SilentProgress()) as session:
         scores = session.score(RunSettings(kv="fp32", predictor="lowrank"), sequences, lambda tokens: None)
         dense = session.score(RunSettings(kv="fp32", predictor="none"), sequences, lambda tokens: None)
     assert scores.tokens == table.predicted.tokens
-    assert scores.nll == pytest.approx(table.predicted.nll, rel=tolerance)
-    assert dense.nll == pytest.approx(table.dense.nll, rel=tolerance)
+    assert scores.nll - dense.nll == pytest.approx(effect, abs=tolerance)

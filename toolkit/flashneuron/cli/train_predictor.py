@@ -32,9 +32,9 @@ def command(model: Path, output: Path, texts: tuple[Path, ...], style: str, **op
     Interrupted, the same command goes on with the first missing layer. `export` does this by itself, or takes DIR by
     --predictors-from. A GPU is used if PyTorch sees one.
 
-    torchrun or accelerate start several processes, here or on hosts that share DIR: each passes a part of the text
-    through the model, one layer in memory at a time, and trains layers of its own. The result is the same, and an
-    interrupted training goes on with any number of them.
+    torchrun starts several processes, here or on hosts that share DIR: each passes a part of the text through the
+    model, one layer in memory at a time, and trains layers of its own. The result is the same, and an interrupted
+    training goes on with any number of them.
 
     \b
     Examples:

@@ -1,4 +1,4 @@
-"""Several processes that make predictors together, as torchrun or accelerate starts them; one is a team too.
+"""Several processes that make predictors together, as torchrun starts them; one is a team too.
 
 Each captures its share of the text, which later layers need whole before they can go on, and each trains layers of its
 own. Between processes go captured rows and small facts, over gloo, so that no GPU needs room for them. What is written
@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import timedelta
 from pathlib import Path
 from typing import TypeVar
@@ -22,6 +22,7 @@ from flashneuron.model.token_rows import TokenRows
 
 ROWS_AT_ONCE = 4096
 PATIENCE = timedelta(days=1)  # for a slower process; one that ended is noticed at once
+LAST_WORDS = timedelta(seconds=10)
 _T = TypeVar("_T")
 
 
@@ -105,20 +106,21 @@ def team_of_this_process() -> Iterator[Team]:
         torch.cuda.set_device(int(os.environ["LOCAL_RANK"]) % torch.cuda.device_count())
     try:
         yield team
-    except (FlashneuronError, KeyboardInterrupt) as error:
+    except (Exception, KeyboardInterrupt) as error:
         if team.leads:
             raise
         _wait_for_the_leader()
-        raise SystemExit(error.exit_code if isinstance(error, FlashneuronError) else 130) from None
+        if isinstance(error, FlashneuronError | KeyboardInterrupt):
+            raise SystemExit(getattr(error, "exit_code", 130)) from None
+        raise
     dist.destroy_process_group()
 
 
 def _wait_for_the_leader() -> None:
     """The launcher ends all when the first process has ended, so the one with something to say must be that."""
-    try:
-        dist.recv(torch.empty(1), 0)
-    except RuntimeError:
-        return
+    with suppress(RuntimeError):
+        if (word := dist.irecv(torch.empty(1), 0)) is not None:
+            word.wait(LAST_WORDS)
 
 
 def _received(count: int, width: int, source: int) -> torch.Tensor:
