@@ -12,14 +12,15 @@ import numpy as np
 import pytest
 
 from flashneuron.errors import PackageError
-from flashneuron.package.ffn_file import FfnShard
+from flashneuron.package.ffn_file import FfnShard, Part
 from flashneuron.package.manifest import Package
 from flashneuron.package.neuron_lists import inverse, read_places
 from flashneuron.package.predictor_file import read_predictor
 from flashneuron.package.verify import verify
 
 ROOT = Path(__file__).parents[2]
-PACKAGE = ROOT / "tests" / "data" / "tiny_package"
+DATA = ROOT / "tests" / "data"
+PACKAGE, GATED = DATA / "tiny_package", DATA / "tiny_gated_package"
 SHARD = "ffn/bundled-none/layer_001.bundle.0001.ffn"
 
 
@@ -38,13 +39,14 @@ def hexdump(content: bytes, start: int, stop: int) -> list[str]:
 
 
 def test_the_script_writes_the_committed_bytes(tmp_path: Path) -> None:
-    subprocess.run([sys.executable, ROOT / "tools" / "make-fixtures", tmp_path / "again"], check=True)
-    assert tree(tmp_path / "again") == tree(PACKAGE)
+    subprocess.run([sys.executable, ROOT / "tools" / "make-fixtures", tmp_path], check=True)
+    for package in (PACKAGE, GATED):
+        assert tree(tmp_path / package.name) == tree(package)
 
 
-def test_the_fixture_is_valid_and_small() -> None:
-    package = verify(PACKAGE)
-    assert sum(package.role_bytes().values()) < 400_000
+def test_the_fixtures_are_valid_and_small() -> None:
+    for folder in (PACKAGE, GATED):
+        assert sum(verify(folder).role_bytes().values()) < 400_000
 
 
 def test_the_hexdump_in_format_md_is_the_fixture() -> None:
@@ -64,6 +66,16 @@ def test_both_layouts_hold_the_same_neurons() -> None:
         )
         assert np.array_equal(bundle, np.concatenate([up, down], axis=1))
         assert bundle.shape == (96, 64)
+
+
+def test_a_gated_bundle_is_gate_up_and_down() -> None:
+    package = Package.open(GATED)
+    bundled, split = package.manifest.ffn.variants
+    names = {**bundled.layers[0].parts("bundled"), **split.layers[0].parts("split")}
+    records = {part: FfnShard.open(package.path_of(shards[0])).records() for part, shards in names.items()}
+    assert list(records) == [Part.BUNDLE, Part.GATE, Part.UP, Part.DOWN]
+    assert np.array_equal(records[Part.BUNDLE], np.concatenate(list(records.values())[1:], axis=1))
+    assert package.manifest.model.thresholds is not None
 
 
 def test_a_permuted_variant_holds_the_same_neurons_at_their_places() -> None:

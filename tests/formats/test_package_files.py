@@ -32,9 +32,14 @@ sizes = st.integers(1, 70)
 
 
 @settings(max_examples=60, deadline=None)
-@given(part=st.sampled_from(Part), dtype=dtypes, hidden=sizes, ffn=sizes, per_shard=sizes, seed=st.integers(0, 99))
-def test_shards_read_back(part: Part, dtype: DType, hidden: int, ffn: int, per_shard: int, seed: int) -> None:
-    geometry = FfnGeometry(part, dtype, hidden, ffn, per_shard)
+@given(
+    part=st.sampled_from(Part), gated=st.booleans(), dtype=dtypes, hidden=sizes, ffn=sizes, per_shard=sizes,
+    seed=st.integers(0, 99),
+)  # fmt: skip
+def test_shards_read_back(
+    part: Part, gated: bool, dtype: DType, hidden: int, ffn: int, per_shard: int, seed: int
+) -> None:
+    geometry = FfnGeometry(part, dtype, hidden, ffn, per_shard, part.rows(gated))
     shape = (ffn, geometry.record_bytes // numpy_dtype(dtype).itemsize)
     values = np.random.default_rng(seed).integers(0, 100, shape).astype(numpy_dtype(dtype))
     covered: list[int] = []
@@ -58,9 +63,13 @@ def test_shards_read_back(part: Part, dtype: DType, hidden: int, ffn: int, per_s
     assert 0 <= geometry.stride - geometry.record_bytes < 64
 
 
-@given(part=st.sampled_from(Part), dtype=dtypes, hidden=st.integers(1, 1 << 16), ffn=st.integers(1, 1 << 20))
-def test_shards_are_as_large_as_allowed(part: Part, dtype: DType, hidden: int, ffn: int) -> None:
-    geometry = FfnGeometry(part, dtype, hidden, ffn, neurons_per_shard(part, dtype, hidden, ffn))
+@given(
+    part=st.sampled_from(Part), gated=st.booleans(), dtype=dtypes, hidden=st.integers(1, 1 << 16),
+    ffn=st.integers(1, 1 << 20),
+)  # fmt: skip
+def test_shards_are_as_large_as_allowed(part: Part, gated: bool, dtype: DType, hidden: int, ffn: int) -> None:
+    rows = part.rows(gated)
+    geometry = FfnGeometry(part, dtype, hidden, ffn, neurons_per_shard(rows, dtype, hidden, ffn), rows)
     assert geometry.shard_bytes(0) <= MAX_SHARD_BYTES
     assert geometry.shard_count == 1 or geometry.shard_bytes(0) + geometry.stride > MAX_SHARD_BYTES
 
@@ -126,7 +135,7 @@ def test_integers_decode_to_element_times_scale(count: int, rows: int, seed: int
 @given(at=st.integers(0, 51), value=st.integers(0, 255))
 def test_any_changed_header_byte_is_refused_or_consistent(at: int, value: int) -> None:
     """A header byte decides a size, a place or an identity; only `layer` can change without contradiction."""
-    geometry = FfnGeometry(Part.UP, "fp16", 8, 6, 4)
+    geometry = FfnGeometry(Part.UP, "fp16", 8, 6, 4, 1)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "s"
         write_shard(path, geometry, 0, 1, lambda a, b: np.zeros((b - a, 8), np.float32))
@@ -146,7 +155,7 @@ def test_an_interrupted_shard_leaves_no_file(tmp_path: Path) -> None:
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        write_shard(tmp_path / "s", FfnGeometry(Part.UP, "fp16", 8, 6, 6), 0, 0, rows)
+        write_shard(tmp_path / "s", FfnGeometry(Part.UP, "fp16", 8, 6, 6, 1), 0, 0, rows)
     assert list(tmp_path.iterdir()) == []
 
 

@@ -196,5 +196,5 @@ def test_grouped_keys_serve_several_heads() -> None:
 def test_a_row_of_another_element_is_refused() -> None:
     x, zero = torch.randn(1, 8), torch.zeros(1, dtype=torch.long)
     cache = torch.zeros(4, 8, dtype=torch.uint8)
-    with pytest.raises(ValueError, match="takes 32 or 16 bytes, not 8"):
+    with pytest.raises(ValueError, match="takes 32 bytes in fp32, 16 in fp16 or 16 in int8, not 8"):
         attention(x, x, x, cache, cache, zero, heads=2, kv_heads=2)

@@ -74,6 +74,29 @@ def test_quantised_weights_are_the_models_but_for_rounding(dtype: DType, share: 
             assert 0 < error.max().item() < share
 
 
+@pytest.mark.parametrize("dtype", ["fp16", "int8", "int4"])
+def test_gated_neurons_are_gate_up_and_down(dtype: DType, tmp_path: Path) -> None:
+    spec = open_model(Path(__file__).parents[2] / "models" / "sample").spec
+    spec = dataclasses.replace(spec, layers=2, hidden_size=160, ffn_size=50, activation="drelu", gated=True)
+    torch.manual_seed(3)
+    shapes = {"gate.weight": (50, 160), "up.weight": (50, 160), "down.weight": (160, 50), "down.bias": (160,)}
+    weights = {f"layers.{i}.ffn.{name}": torch.randn(shape) for i in range(2) for name, shape in shapes.items()}
+    facts = write_ffn(spec, weights, tmp_path, dtype, ("bundled", "split"), SilentProgress())
+    for index in range(2):
+        gate, up, down = (weights[f"layers.{index}.ffn.{part}.weight"] for part in ("gate", "up", "down"))
+        stored = [stored_rows(gate, dtype, "g", UP_CLIPS), stored_rows(up, dtype, "u", UP_CLIPS)]
+        stored.append(stored_rows(down.T, dtype, "d"))
+        expected = np.concatenate([rows.elements for rows in stored], axis=1)
+        for layout in ("bundled", "split"):
+            assert np.array_equal(records(tmp_path, facts, layout, index), expected)
+        if facts.scales is not None:
+            scales = b"".join(rows.scales.tobytes() for rows in stored if rows.scales is not None)
+            assert (tmp_path / facts.scales[index]).read_bytes() == scales
+        bias = np.fromfile(tmp_path / facts.bias[index], "<f4")
+        assert not bias[:50].any(), "no up biases: zeros"
+        assert np.array_equal(bias[50:], weights[f"layers.{index}.ffn.down.bias"].numpy())
+
+
 def test_a_lost_scales_file_is_written_again(tmp_path: Path) -> None:
     folder = open_model(tiny_opt.save_safetensors(tiny_opt.make_model(), tmp_path / "model"))
     out = tmp_path / "out"

@@ -52,7 +52,7 @@ def test_greedy_tokens_are_transformers(exported: tuple[Any, Any, Path, Path]) -
     model, folder, files, _ = exported
     spec, weights = folder.spec, folder.weights
     layers = [session(files / f"layer_{i:03}.onnx") for i in range(spec.layers)]
-    head, ffns = session(files / "head.onnx"), [Ffn.load(weights, i) for i in range(spec.layers)]
+    head, ffns = session(files / "head.onnx"), [Ffn.load(spec, weights, i) for i in range(spec.layers)]
     caches = [[torch.zeros(0, spec.kv_heads * spec.head_size)] * 2 for _ in layers]
     prompt = [2, 17, 33, 5, 250]
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 from hypothesis import given, settings
@@ -84,6 +86,31 @@ def test_refinement_lowers_the_loss_and_the_density() -> None:
     assert loss(refined) < 0.97 * loss(start)
     densities = [threshold_for(predictor, ffn, other, 0.99)[1] for predictor in (refined, start)]
     assert densities[0] < densities[1]
+
+
+def test_what_no_linear_test_decides_is_regressed_on_firing_itself() -> None:
+    plain = ffn_of(randn(NEURONS, 4) @ randn(4, WIDTH, seed=3) / WIDTH**0.5, bias=0.0)
+    ffn = replace(plain, gate=plain.up + 0.3 * plain.up.roll(1, 0), activation="drelu")
+    x, other = randn(6000, WIDTH, seed=1), randn(3000, WIDTH, seed=2)
+    fires = agreement(regress(ffn, x).at(4), ffn, other).true_density
+    start = regress(ffn, x).at(4)
+    density = threshold_for(start, ffn, other, 0.95)[1]
+    assert density < 1.35 * fires
+    assert density < 0.9 * threshold_for(LowRank(start.a, randn(NEURONS, 4, seed=8), start.bias), ffn, other, 0.95)[1]
+
+
+class Opaque(Ffn):
+    """Does not say which rows decide."""
+
+    def linear_test(self) -> None:
+        return None
+
+
+def test_regression_on_firing_is_near_that_on_the_rows_that_decide() -> None:
+    plain, x, other = full_ffn(), randn(6000, WIDTH, seed=1), randn(3000, WIDTH, seed=2)
+    opaque = Opaque(plain.up, plain.up_bias, plain.down, plain.down_bias)
+    known, guessed = (threshold_for(regress(ffn, x).at(16), plain, other, 0.95)[1] for ffn in (plain, opaque))
+    assert known < guessed < 1.15 * known
 
 
 def test_no_steps_leave_the_regression() -> None:

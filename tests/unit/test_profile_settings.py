@@ -33,7 +33,7 @@ def test_accepted(name: str, text: str, value: object) -> None:
     [
         ("ram", "abc"), ("ram", "0"), ("ram", ""), ("ram", "-1M"),
         ("window", "0"), ("window", "1.5"), ("window", "-1"), ("window", "all"), ("window", "٤"),
-        ("residency", "resident"), ("layout", ""), ("kv", "int8"), ("predictor", "lowrank,none"),
+        ("residency", "resident"), ("layout", ""), ("kv", "int4"), ("predictor", "lowrank,none"),
         ("hot", "1.5"), ("hot", "warm"), ("order", "random"),
         ("threads", "0"), ("io_threads", "257"), ("max_new_tokens", "0"), ("context", "x"),
         ("read_gap", "65M"), ("read_gap", "-1"), ("max_read", "0"), ("max_read", "4095"), ("max_read", "1G"),

@@ -78,8 +78,6 @@ def test_refusals_leave_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
         assert not list(tmp_path.iterdir())
 
     refused("no shape 'gpt-2'; there are opt-125m", "--shape", "gpt-2")
-    refused("export knows no falcon models yet", "--shape", "falcon-7b", "--package")
-    refused("export knows no llama models yet", "--shape", "llama-2-7b", "--package")
     refused("--layout", "--shape", "opt-125m", "--package", "--layout", "round")
     usage = shutil.disk_usage(tmp_path)
     monkeypatch.setattr(folder.shutil, "disk_usage", lambda path: usage._replace(free=1 << 30))

@@ -128,7 +128,7 @@ Sample measure(WeightMatrix& matrix, DType dtype, const Pattern& pattern, Thread
     const auto read = [&] { reads += read_seconds(ups, ahead, pool) + read_seconds(downs, ahead, pool); };
     const auto compute = [&] {
       auto start = std::chrono::steady_clock::now();
-      accumulator.begin(x, 1, up_bias, down_bias);
+      accumulator.begin(x, 1, ActivationRule{}, up_bias, down_bias);
       accumulator.activate(rows, activations);
       up += seconds_since(start);
       start = std::chrono::steady_clock::now();

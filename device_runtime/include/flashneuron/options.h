@@ -12,7 +12,7 @@ enum class Residency { kNaive, kHybrid, kCached };
 enum class PredictorKind { kNone, kLowRank, kOracle };
 enum class Layout { kBundled, kSplit };
 enum class Order { kNone, kCoactivation };
-enum class KvType { kFp32, kFp16 };
+enum class KvType { kFp32, kFp16, kInt8 };
 
 struct Options {
   std::string package;               // folder of manifest.json

@@ -55,7 +55,7 @@ size_t bytes_of(const TensorView& view) {
 ProgramContext::ProgramContext(OperatorProfile* profile) : profile_(profile) {
   const auto all = executorch::runtime::get_registered_kernels();
   kernels_.assign(all.begin(), all.end());
-  kernels_.push_back(attention_kernel());
+  for (const auto& kernel : attention_kernels()) kernels_.push_back(kernel);
 }
 
 void ProgramContext::reserve(std::span<const uint64_t> planned_bytes) {

@@ -48,11 +48,9 @@ Status FakeAttention::layer(uint32_t layer, uint32_t position, uint32_t tokens, 
   kv.append(layer, position, tokens, k.data(), v.data());
   const AttentionCall call{
       .heads = model_.heads,
-      .kv_heads = model_.kv_heads,
-      .head_size = model_.head_size,
+      .row = kv.row(),
       .tokens = tokens,
       .position = position,
-      .element = kv.row_bytes() == 4 * kv_size ? DType::kFp32 : DType::kFp16,
       .q = q.data(),
       .keys = kv.keys(layer),
       .values = kv.values(layer),

@@ -1,6 +1,7 @@
 #include "decode/decoder.h"
 
 #include <algorithm>
+#include <functional>
 #include <numeric>
 #include <utility>
 
@@ -13,11 +14,13 @@ Decoder::Decoder(const DecoderParts& parts)
       residual_(size_t{parts.attention.max_chunk()} * parts.model.hidden_size),
       ffn_input_(residual_.size()),
       ffn_out_(residual_.size()),
+      layer_input_(predictor_input() == PredictorInput::kLayerInput ? residual_.size() : 0),
       layers_(parts.model.layers),
       meters_(parts.model.layers, SelectionMeter(parts.model.ffn_size)) {}
 
-uint64_t Decoder::buffer_bytes(const ModelFacts& model, uint32_t max_chunk) {
-  return 3 * sizeof(float) * uint64_t{max_chunk} * model.hidden_size;
+uint64_t Decoder::buffer_bytes(const ModelFacts& model, uint32_t max_chunk, PredictorInput input) {
+  const uint64_t buffers = input == PredictorInput::kLayerInput ? 4 : 3;
+  return buffers * sizeof(float) * uint64_t{max_chunk} * model.hidden_size;
 }
 
 Status Decoder::prefill(std::span<const int32_t> ids) {
@@ -52,6 +55,10 @@ Status Decoder::forward(std::span<const int32_t> ids, bool dense, bool seed) {
     {
       const TimedSpan layer_wall(spans, SpanKind::kLayer, counters.wall_us, layer);
       if (parts_.naive != nullptr) FN_RETURN_IF_ERROR((*parts_.naive)[layer].read_all(counters));
+      if (!layer_input_.empty()) {  // attention overwrites the residual
+        std::transform(residual_.begin(), residual_.begin() + tokens * hidden, ffn_out_.begin(), layer_input_.begin(),
+                       std::plus<>());
+      }
       {
         const TimedSpan span(spans, SpanKind::kAttention, counters.attention_us);
         FN_RETURN_IF_ERROR(parts_.attention.layer(layer, position_, static_cast<uint32_t>(tokens), residual_.data(),
@@ -76,6 +83,22 @@ Status Decoder::forward(std::span<const int32_t> ids, bool dense, bool seed) {
   return {};
 }
 
+PredictorInput Decoder::predictor_input() const {
+  return parts_.predictor == nullptr ? PredictorInput::kFfnInput : parts_.predictor->input();
+}
+
+const std::vector<float>& Decoder::predictor_rows() const {
+  switch (predictor_input()) {
+    case PredictorInput::kFfnInput:
+      return ffn_input_;
+    case PredictorInput::kResidual:
+      return residual_;
+    case PredictorInput::kLayerInput:
+      break;
+  }
+  return layer_input_;
+}
+
 Status Decoder::ffn(uint32_t layer, size_t tokens, bool dense, bool seed, Counters& counters) {
   const ThreadPool::Awake awake(parts_.pool);
   const size_t hidden = parts_.model.hidden_size;
@@ -84,14 +107,14 @@ Status Decoder::ffn(uint32_t layer, size_t tokens, bool dense, bool seed, Counte
   const auto select = [&](uint32_t of_layer, size_t token, std::vector<uint32_t>& selected) {
     const SpanKind kind = of_layer == layer ? SpanKind::kPredict : SpanKind::kPredictNext;
     const TimedSpan span(parts_.queue.spans(), kind, counters.predictor_us);
-    parts_.predictor->select(of_layer, input.subspan(token * hidden, hidden), selected);
+    parts_.predictor->select(of_layer, std::span(predictor_rows()).subspan(token * hidden, hidden), selected);
   };
   if (!dense) {
     select(layer, 0, selected_);
     meters_[layer].touch(selected_);
     FN_RETURN_IF_ERROR(parts_.ffn.begin(layer, input, selected_, counters));
     if (parts_.ffn.wants_early(layer + 1)) {
-      // Neighbouring layers see similar inputs (the residual stream changes slowly), so this one foretells the next.
+      // Neighbouring layers see similar rows (the residual stream changes slowly), so this one foretells the next.
       select(layer + 1, 0, early_);
       FN_RETURN_IF_ERROR(parts_.ffn.read_early(layer + 1, early_, counters));
     }

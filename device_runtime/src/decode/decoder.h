@@ -62,12 +62,15 @@ class Decoder {
   const std::vector<SelectionMeter>& selection_meters() const { return meters_; }
   void observe(LayerObserver observer) { observer_ = std::move(observer); }
 
-  // DRAM that a decoder's own buffers take.
-  static uint64_t buffer_bytes(const ModelFacts& model, uint32_t max_chunk);
+  // DRAM that a decoder's own buffers take, with a predictor of `input`.
+  static uint64_t buffer_bytes(const ModelFacts& model, uint32_t max_chunk, PredictorInput input);
 
  private:
   Status forward(std::span<const int32_t> ids, bool dense, bool seed);
   Status ffn(uint32_t layer, size_t tokens, bool dense, bool seed, Counters& counters);
+  PredictorInput predictor_input() const;
+  // What the predictor reads of the present layer, a row of hidden_size a token.
+  const std::vector<float>& predictor_rows() const;
 
   DecoderParts parts_;
   uint32_t position_ = 0;
@@ -75,8 +78,9 @@ class Decoder {
   std::vector<float> residual_;
   std::vector<float> ffn_input_;
   std::vector<float> ffn_out_;
+  std::vector<float> layer_input_;  // empty unless the predictor reads it
   std::vector<uint32_t> selected_;
-  std::vector<uint32_t> early_;  // of the next layer, by this layer's input
+  std::vector<uint32_t> early_;  // of the next layer, by this layer's row
   Counters token_;
   std::vector<Counters> layers_;
   std::vector<SelectionMeter> meters_;  // per layer

@@ -10,17 +10,25 @@
 
 namespace flashneuron {
 
-NeuronRow FfnWeights::row(uint32_t layer, uint32_t neuron, const std::byte* up, const std::byte* down) const {
-  NeuronRow row{.neuron = neuron, .up = up, .down = down};
+FfnWeights::RowPointers FfnWeights::rows_of(const std::byte* record) const {
+  return {record, record + vector_bytes(), record + 2 * vector_bytes()};
+}
+
+NeuronRow FfnWeights::row(uint32_t layer, uint32_t neuron, const RowPointers& rows) const {
+  const uint32_t up = gated() ? 1 : 0;
+  NeuronRow row{.neuron = neuron, .up = rows[up], .down = rows[up + 1]};
+  if (gated()) row.gate = rows[0];
   if (!has_scales(dtype)) return row;
   const size_t each = scale_bytes(dtype, hidden_size);
-  row.up_scales = scales[layer].data() + each * neuron;
+  const std::byte* first = scales[layer].data() + each * neuron;
+  if (gated()) row.gate_scales = first;
+  row.up_scales = first + up * each * ffn_size;
   row.down_scales = row.up_scales + each * ffn_size;
   return row;
 }
 
-uint32_t FfnStage::cache_row_bytes(uint32_t hidden_size, DType dtype) {
-  return ffn_stride(ffn_record_bytes(FfnPart::kBundle, dtype, hidden_size));
+uint32_t FfnStage::cache_row_bytes(uint32_t hidden_size, DType dtype, bool gated) {
+  return ffn_stride(ffn_record_bytes(FfnPart::kBundle, dtype, hidden_size, gated));
 }
 
 FfnStage::FfnStage(const FfnWeights& weights, const NeuronFiles& files, Staging& staging, ThreadPool& pool,
@@ -43,8 +51,8 @@ Result<std::unique_ptr<FfnStage>> FfnStage::create(const FfnWeights& weights, co
                                                    const FfnStageOptions& options) {
   std::unique_ptr<FfnStage> stage(new FfnStage(weights, files, staging, pool, max_tokens, options));
   for (uint32_t layer = 0; layer < weights.biases.size(); ++layer) {
-    FN_ASSIGN_OR_RETURN(NeuronCache cache, NeuronCache::create(weights.ffn_size, options.capacity_rows[layer],
-                                                               cache_row_bytes(weights.hidden_size, weights.dtype)));
+    const uint32_t bytes = cache_row_bytes(weights.hidden_size, weights.dtype, weights.gated());
+    FN_ASSIGN_OR_RETURN(NeuronCache cache, NeuronCache::create(weights.ffn_size, options.capacity_rows[layer], bytes));
     stage->layers_.push_back({std::move(cache), WindowPolicy(weights.ffn_size, options.window)});
     std::span<const uint32_t> pinned;
     if (!options.keep_misses) {
@@ -67,7 +75,7 @@ Status FfnStage::load_pinned(uint32_t layer, std::span<const uint32_t> pinned) {
   std::sort(by_place.begin(), by_place.end(),
             [&](uint32_t a, uint32_t b) { return files_.place(layer, a) < files_.place(layer, b); });
   for (std::span<const uint32_t> rest = by_place; !rest.empty();) {
-    FN_ASSIGN_OR_RETURN(const size_t started, batch.start(layer, rest, ignored));
+    FN_ASSIGN_OR_RETURN(const size_t started, batch.start(layer, rest, files_.all_rows(), ignored));
     FN_RETURN_IF_ERROR(batch.wait_all(ignored));
     for (size_t i = 0; i < started; ++i) insert(state, row(batch, i));
     rest = rest.subspan(started);
@@ -105,7 +113,7 @@ Status FfnStage::read_early(uint32_t layer, std::span<const uint32_t> predicted,
     if (layers_[layer].cache.find(neuron) == nullptr) early_misses_.push_back(neuron);
   }
   if (early_misses_.empty()) return {};
-  FN_ASSIGN_OR_RETURN(const size_t started, early_[layer % 2].start(layer, early_misses_, counters));
+  FN_ASSIGN_OR_RETURN(const size_t started, early_[layer % 2].start(layer, early_misses_, files_.all_rows(), counters));
   counters.early += static_cast<int64_t>(started);
   return {};
 }
@@ -180,7 +188,7 @@ Status FfnStage::start(uint32_t layer, std::span<const float> x, size_t tokens, 
   call_.missed.assign(selected.size(), false);
   for (size_t i = 0; i < selected.size(); ++i) {
     if (const std::byte* record = state.cache.find(selected[i])) {
-      call_.rows[i] = weights_.row(layer, selected[i], record, record + weights_.vector_bytes());
+      call_.rows[i] = weights_.row(layer, selected[i], weights_.rows_of(record));
       ++counters.hits;
       continue;
     }
@@ -197,7 +205,8 @@ Status FfnStage::start(uint32_t layer, std::span<const float> x, size_t tokens, 
   {
     const TimedSpan span(queue_.spans(), SpanKind::kFfn, counters.ffn_us);
     const std::span<const float> bias(weights_.biases[layer]);
-    accumulator_.begin(x, tokens, bias.first(weights_.ffn_size), bias.subspan(weights_.ffn_size));
+    accumulator_.begin(x, tokens, weights_.rules[layer], bias.first(weights_.ffn_size),
+                       bias.subspan(weights_.ffn_size));
   }
   return start_rounds(counters);
 }
@@ -207,7 +216,7 @@ Status FfnStage::start_rounds(Counters& counters) {
     if (call_.started == call_.demand.size()) return {};
     if (!batch.empty()) continue;
     const std::span<const uint32_t> rest = std::span(call_.demand).subspan(call_.started);
-    FN_ASSIGN_OR_RETURN(const size_t started, batch.start(call_.layer, rest, counters));
+    FN_ASSIGN_OR_RETURN(const size_t started, batch.start(call_.layer, rest, files_.all_rows(), counters));
     call_.started += started;
     if (options_.overlap) continue;
     return batch.wait_all(counters);
@@ -253,7 +262,7 @@ Status FfnStage::walk(std::span<float> out, Counters& counters) {
   early_[call_.layer % 2].clear();
   if (call_.tokens == 1) {
     const auto activations = std::span(activations_).first(selected.size());
-    counters.fired += std::count_if(activations.begin(), activations.end(), [](float each) { return each > 0; });
+    counters.fired += std::count_if(activations.begin(), activations.end(), [](float each) { return each != 0; });
   }
   const TimedSpan span(queue_.spans(), SpanKind::kFfn, counters.ffn_us);
   accumulator_.finish(out);
@@ -309,17 +318,20 @@ void FfnStage::add(size_t begin, size_t end, Counters& counters) {
 }
 
 NeuronRow FfnStage::row(const NeuronBatch& batch, size_t index) const {
-  const std::byte* up = batch.up(index);
-  const std::byte* down = files_.parts() == 2 ? batch.down(index) : up + weights_.vector_bytes();
-  return weights_.row(batch.layer(), batch.neurons()[index], up, down);
+  FfnWeights::RowPointers rows{};
+  for (uint32_t r = 0; r < weights_.rows(); ++r) rows[r] = batch.row(index, r);
+  return weights_.row(batch.layer(), batch.neurons()[index], rows);
 }
 
 void FfnStage::insert(Layer& layer, const NeuronRow& row) {
   const size_t vector_bytes = weights_.vector_bytes();
   std::byte* destination = layer.cache.insert(row.neuron);
   layer.policy.admit(row.neuron);
-  std::memcpy(destination, row.up, vector_bytes);
-  std::memcpy(destination + vector_bytes, row.down, vector_bytes);
+  for (const std::byte* rows : {row.gate, row.up, row.down}) {
+    if (rows == nullptr) continue;
+    std::memcpy(destination, rows, vector_bytes);
+    destination += vector_bytes;
+  }
 }
 
 uint32_t FfnStage::window_union(uint32_t layer) const {

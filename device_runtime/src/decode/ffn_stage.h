@@ -20,6 +20,7 @@
 // other is computed from.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <functional>
 #include <memory>
@@ -55,22 +56,29 @@ struct FfnWeights {
   uint32_t hidden_size = 0;
   uint32_t ffn_size = 0;
   DType dtype = DType::kFp32;
+  std::vector<ActivationRule> rules;  // per layer; all are gated, or none
   // Per layer: ffn_size up biases, then hidden_size down biases.
   std::vector<std::vector<float>> biases;
-  // Per layer the content of its .scales file: ffn_size rows of up scales, then of down scales. No layers for floats.
+  // Per layer the content of its .scales file: ffn_size rows of (gate scales, then) up scales, then of down scales. No
+  // layers for floats.
   std::vector<std::vector<std::byte>> scales;
 
-  // Bytes of an up row, and of a down column.
+  // Of a bundle, in its order: (gate row,) up row, down column; without a gate the last is not used.
+  using RowPointers = std::array<const std::byte*, 3>;
+  bool gated() const { return rules.front().gated; }
+  uint32_t rows() const { return bundle_rows(gated()); }
+  // Bytes of one of them.
   size_t vector_bytes() const { return row_bytes(dtype, hidden_size); }
-  // A neuron whose vectors lie at `up` and `down`, with its scales.
-  NeuronRow row(uint32_t layer, uint32_t neuron, const std::byte* up, const std::byte* down) const;
+  RowPointers rows_of(const std::byte* record) const;
+  // A neuron whose rows lie at `rows`, with its scales.
+  NeuronRow row(uint32_t layer, uint32_t neuron, const RowPointers& rows) const;
 };
 
 class FfnStage {
  public:
   static constexpr size_t kMaxRows = 1024;  // rows that one call hands to the accumulator
   // What one neuron takes in a cache: its bundle, rounded up as on flash.
-  static uint32_t cache_row_bytes(uint32_t hidden_size, DType dtype);
+  static uint32_t cache_row_bytes(uint32_t hidden_size, DType dtype, bool gated);
 
   // All references must outlive the stage. Loads pinned rows. Errors: kOutOfMemory, kIo.
   static Result<std::unique_ptr<FfnStage>> create(const FfnWeights& weights, const NeuronFiles& files, Staging& staging,

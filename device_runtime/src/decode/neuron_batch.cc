@@ -6,11 +6,13 @@
 
 namespace flashneuron {
 
-Result<size_t> NeuronBatch::start(uint32_t layer, std::span<const uint32_t> neurons, Counters& counters) {
+Result<size_t> NeuronBatch::start(uint32_t layer, std::span<const uint32_t> neurons, RowRange rows,
+                                  Counters& counters) {
   if (!neurons_.empty()) FN_RETURN_IF_ERROR(reads_->wait_all(counters));
   layer_ = layer;
+  rows_ = rows;
   size_t count =
-      std::min<size_t>(neurons.size(), reads_->staging_bytes() / (uint64_t{files_->parts()} * files_->record_bytes()));
+      std::min<size_t>(neurons.size(), reads_->staging_bytes() / (uint64_t{rows.count} * files_->row_bytes()));
   while (count > 0) {
     arrange(neurons, count);
     const uint64_t bytes = reads_->plan(extents_, counters);
@@ -25,8 +27,8 @@ Result<size_t> NeuronBatch::start(uint32_t layer, std::span<const uint32_t> neur
 void NeuronBatch::arrange(std::span<const uint32_t> neurons, size_t count) {
   neurons_.assign(neurons.begin(), neurons.begin() + static_cast<ptrdiff_t>(count));
   std::vector<Extent> places;
-  for (uint32_t part = 0; part < files_->parts(); ++part) {
-    for (const uint32_t neuron : neurons_) places.push_back(files_->extent(layer_, part, neuron));
+  for (uint32_t number = 0; number < files_->extents(rows_); ++number) {
+    for (const uint32_t neuron : neurons_) places.push_back(files_->extent(layer_, neuron, rows_, number));
   }
   sorted_.resize(places.size());
   std::iota(sorted_.begin(), sorted_.end(), 0u);
@@ -46,6 +48,12 @@ std::optional<size_t> NeuronBatch::find(uint32_t neuron) const {
   const auto found = std::lower_bound(neurons_.begin(), neurons_.end(), neuron);
   if (found == neurons_.end() || *found != neuron) return std::nullopt;
   return static_cast<size_t>(found - neurons_.begin());
+}
+
+const std::byte* NeuronBatch::row(size_t index, uint32_t row) const {
+  const uint32_t number = row - rows_.first;
+  if (files_->extents(rows_) == rows_.count) return reads_->at(extent_of_[number * neurons_.size() + index]);
+  return reads_->at(extent_of_[index]) + size_t{number} * files_->row_bytes();
 }
 
 bool NeuronBatch::arrived(size_t index) const {

@@ -18,10 +18,10 @@ class NeuronBatch {
   // Both must outlive it.
   NeuronBatch(const NeuronFiles& files, ReadBatch& reads) : files_(&files), reads_(&reads) {}
 
-  // Starts reading as many of `neurons` (not empty; ascending if find() will be asked), from the first on, as fit, and
-  // returns how many. What the batch held before is forgotten. Errors: kIo (of a read for what it held before),
-  // kInternal (not one fits).
-  Result<size_t> start(uint32_t layer, std::span<const uint32_t> neurons, Counters& counters);
+  // Starts reading `rows` of as many of `neurons` (not empty; ascending if find() will be asked), from the first on, as
+  // fit, and returns how many. What the batch held before is forgotten. Errors: kIo (of a read for what it held
+  // before), kInternal (not one fits).
+  Result<size_t> start(uint32_t layer, std::span<const uint32_t> neurons, RowRange rows, Counters& counters);
   // Forgets what it holds; reads in flight go on unseen.
   void clear() { neurons_.clear(); }
 
@@ -30,14 +30,12 @@ class NeuronBatch {
   // As given.
   std::span<const uint32_t> neurons() const { return neurons_; }
   std::optional<size_t> find(uint32_t neuron) const;
-  // Of neuron `index` of neurons(): whether its record is there; waits for it; its vectors (valid until the next
-  // start). Error: kIo.
+  // Of neuron `index` of neurons(): whether its rows are there; waits for them; one of those that were asked for (valid
+  // until the next start). Error: kIo.
   bool arrived(size_t index) const;
   Status wait(size_t index, Counters& counters);
   Status wait_all(Counters& counters) { return reads_->wait_all(counters); }
-  const std::byte* up(size_t index) const { return reads_->at(extent_of_[index]); }
-  // Precondition: the layout is split; a bundle's down column follows its up row.
-  const std::byte* down(size_t index) const { return reads_->at(extent_of_[neurons_.size() + index]); }
+  const std::byte* row(size_t index, uint32_t row) const;
 
  private:
   // Extents of the first `count` of `neurons`, in the order of flash.
@@ -46,10 +44,11 @@ class NeuronBatch {
   const NeuronFiles* files_;
   ReadBatch* reads_;
   uint32_t layer_ = 0;
+  RowRange rows_;
   std::vector<uint32_t> neurons_;
-  std::vector<uint32_t> extent_of_;  // by part × neurons_.size() + index: its extent of the batch
+  std::vector<uint32_t> extent_of_;  // by number × neurons_.size() + index: its extent of the batch
   std::vector<Extent> extents_;
-  std::vector<uint32_t> sorted_;  // by extent: part × neurons_.size() + index
+  std::vector<uint32_t> sorted_;  // by extent: number × neurons_.size() + index
 };
 
 }  // namespace flashneuron

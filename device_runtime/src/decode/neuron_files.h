@@ -12,32 +12,41 @@
 
 namespace flashneuron {
 
+// Consecutive rows of a bundle: [first, first + count) of (gate row,) up row, down column.
+struct RowRange {
+  uint32_t first = 0;
+  uint32_t count = 0;
+};
+
 class NeuronFiles {
  public:
   // Opens every shard of `variant` with `reader` and keeps its places. Errors: those of FlashReader::open and
   // read_places().
   static Result<NeuronFiles> open(const Package& package, const FfnVariant& variant, FlashReader& reader);
 
-  // Extents of one neuron: 1 (bundled: up row, then down column) or 2 (split: up, down).
-  uint32_t parts() const { return static_cast<uint32_t>(layers_.front().parts.size()); }
-  // Bytes of one part's record.
-  uint32_t record_bytes() const { return record_bytes_; }
+  // All rows of a neuron, and the bytes of each.
+  RowRange all_rows() const { return {0, rows_}; }
+  uint32_t row_bytes() const { return row_bytes_; }
+  // Extents of such rows of one neuron: 1 where they lie together (bundled), else one a row (split).
+  uint32_t extents(RowRange rows) const { return bundled_ ? 1 : rows.count; }
   // Where a neuron lies among its layer's: extents of one part are sorted if places are.
   uint32_t place(uint32_t layer, uint32_t neuron) const {
     const std::vector<uint32_t>& places = layers_[layer].places;
     return places.empty() ? neuron : places[neuron];
   }
-  // Part `part` of a neuron.
-  Extent extent(uint32_t layer, uint32_t part, uint32_t neuron) const;
+  // Extent `number` of such rows of a neuron.
+  Extent extent(uint32_t layer, uint32_t neuron, RowRange rows, uint32_t number) const;
 
  private:
   struct Layer {
     std::vector<uint32_t> places;              // by neuron; empty: its index
-    std::vector<std::vector<uint32_t>> parts;  // per part, the reader's file of each shard
+    std::vector<std::vector<uint32_t>> parts;  // the bundle, or each row: the reader's file of each shard
   };
   std::vector<Layer> layers_;
   uint32_t neurons_per_shard_ = 0;
-  uint32_t record_bytes_ = 0;
+  bool bundled_ = true;
+  uint32_t rows_ = 0;
+  uint32_t row_bytes_ = 0;
   uint32_t stride_ = 0;
 };
 

@@ -88,7 +88,8 @@ Status choose_predictor(Configuration& chosen) {
             "the package has no predictors; export it with --predictor lowrank, or use predictor=none"};
   }
   if (*chosen.options.predictor == PredictorKind::kOracle) {
-    chosen.warnings.emplace_back("predictor=oracle keeps a full copy of the up rows outside the budget");
+    chosen.warnings.emplace_back(
+        "predictor=oracle keeps a full copy of the rows that its test takes outside the budget");
   }
   return {};
 }
@@ -100,6 +101,11 @@ Status choose_numbers(Configuration& chosen) {
   if (*options.context < 1 || *options.context > longest) {
     return {StatusCode::kBadInput, "context is " + std::to_string(*options.context) + "; this model takes 1 to " +
                                        std::to_string(longest) + " tokens"};
+  }
+  // Programs tell a cache's element by its row's bytes, and the scales of so short heads would eat up what int8 saves.
+  if (options.kv == KvType::kInt8 && chosen.manifest().model.head_size <= sizeof(float)) {
+    return {StatusCode::kUnsupported, "kv=int8 needs heads of more than 4 elements, this model's have " +
+                                          std::to_string(chosen.manifest().model.head_size) + "; use kv=fp16"};
   }
   if (options.window && *options.window == 0)
     return {StatusCode::kBadInput, "window is 0; it must be at least 1 token"};
@@ -113,7 +119,7 @@ Status choose_numbers(Configuration& chosen) {
 uint64_t choose_staging(const Configuration& chosen) {
   const ModelFacts& model = chosen.manifest().model;
   const DType dtype = chosen.manifest().ffn.dtype;
-  const uint64_t record = ffn_record_bytes(FfnPart::kBundle, dtype, model.hidden_size);
+  const uint64_t record = ffn_record_bytes(FfnPart::kBundle, dtype, model.hidden_size, model.gated);
   const uint64_t half_layer = record * model.ffn_size / 2;
   const uint64_t row = row_bytes(chosen.manifest().embedding.dtype, model.hidden_size);
   const uint64_t least = 16 * ReadBatch::worst_bytes(std::max(record, row), kLargestBlockBytes);
@@ -123,7 +129,7 @@ uint64_t choose_staging(const Configuration& chosen) {
 uint64_t variant_bytes(const Configuration& chosen) {
   uint64_t bytes = 0;
   for (const FfnLayerFiles& layer : chosen.ffn_variant().layers) {
-    for (const auto* shards : {&layer.bundle, &layer.up, &layer.down}) {
+    for (const auto* shards : layer.parts()) {
       for (const std::string& shard : *shards) bytes += chosen.package.bytes_of(shard);
     }
   }
@@ -142,13 +148,14 @@ FixedRoles fixed_roles(const Configuration& chosen) {
   fixed.process = std::max(kProcessFloorBytes, rss + kProcessGrowthBytes);
   fixed.attention = static_cast<int64_t>(attention.attention_bytes);
   fixed.head = static_cast<int64_t>(attention.head_bytes);
+  PredictorInput predictor_input = PredictorInput::kFfnInput;
   if (*chosen.options.predictor == PredictorKind::kLowRank) {
+    predictor_input = find_lowrank(manifest)->input;
     for (const PredictorLayer& layer : find_lowrank(manifest)->layers) {
       fixed.predictor += static_cast<int64_t>(chosen.package.bytes_of(layer.file));
     }
   }
-  fixed.kv =
-      static_cast<int64_t>(KvCache::bytes(model.layers, chosen.cache_rows(), model.kv_size(), chosen.options.kv));
+  fixed.kv = static_cast<int64_t>(KvCache::bytes(model.layers, chosen.cache_rows(), chosen.kv_row()));
   const uint32_t chunk = programs.max_chunk;
   const uint64_t biases = uint64_t{model.layers} * (model.ffn_size + model.hidden_size) * sizeof(float);
   const uint64_t scales = chosen.package.role_bytes("ffn_scales");
@@ -158,7 +165,7 @@ FixedRoles fixed_roles(const Configuration& chosen) {
   // Row maps and last uses (the policy's and the meter's) of every neuron, and the logits.
   const uint64_t maps = uint64_t{model.layers} * model.ffn_size * 32 + sizeof(float) * model.vocab_size;
   fixed.staging = static_cast<int64_t>(chosen.staging_bytes + biases + scales + accumulator + maps +
-                                       Decoder::buffer_bytes(model, chunk));
+                                       Decoder::buffer_bytes(model, chunk, predictor_input));
   return fixed;
 }
 
@@ -201,7 +208,7 @@ Status share_neurons(Configuration& chosen, uint64_t rows) {
 Status place_neurons(Configuration& chosen) {
   const Manifest& manifest = chosen.manifest();
   const ModelFacts& model = manifest.model;
-  const uint64_t row = FfnStage::cache_row_bytes(model.hidden_size, manifest.ffn.dtype);
+  const uint64_t row = FfnStage::cache_row_bytes(model.hidden_size, manifest.ffn.dtype, model.gated);
   const auto all = static_cast<int64_t>(row * model.ffn_size * model.layers);
   FixedRoles fixed = fixed_roles(chosen);
   int64_t wanted = all;

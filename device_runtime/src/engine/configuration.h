@@ -30,6 +30,7 @@ struct Configuration {
   const Manifest& manifest() const { return package.manifest(); }
   const FfnVariant& ffn_variant() const { return manifest().ffn.variants[variant]; }
   const AttentionFacts& attention_facts() const { return manifest().attention[attention]; }
+  KvRow kv_row() const { return {manifest().model.kv_heads, manifest().model.head_size, options.kv}; }
   uint32_t cache_rows() const {
     return flashneuron::cache_rows(attention_facts(), static_cast<uint32_t>(*options.context));
   }

@@ -17,6 +17,9 @@ Status read_ffn_weights(const Package& package, FfnWeights& weights) {
   weights.hidden_size = manifest.model.hidden_size;
   weights.ffn_size = manifest.model.ffn_size;
   weights.dtype = manifest.ffn.dtype;
+  for (uint32_t layer = 0; layer < manifest.model.layers; ++layer) {
+    weights.rules.push_back(manifest.model.rule(layer));
+  }
   for (const std::string& name : manifest.ffn.bias) {
     FN_ASSIGN_OR_RETURN(const std::vector<std::byte> bytes, package.read(name));
     std::vector<float>& bias = weights.biases.emplace_back(bytes.size() / sizeof(float));
@@ -94,7 +97,7 @@ Status name_files(EngineState& state, Trace& trace) {
   const bool naive = !state.naive.empty();
   for (uint32_t layer = 0; layer < chosen.manifest().model.layers; ++layer) {
     const FfnLayerFiles& files = chosen.ffn_variant().layers[layer];
-    for (const std::vector<std::string>* shards : {&files.bundle, &files.up, &files.down}) {
+    for (const std::vector<std::string>* shards : files.parts()) {
       for (const std::string& shard : *shards) FN_RETURN_IF_ERROR(name(shard, layer));
     }
     if (naive) FN_RETURN_IF_ERROR(name(chosen.attention_facts().layers[layer], layer));
@@ -186,8 +189,8 @@ Result<std::unique_ptr<Session>> Engine::new_session() {
   const Configuration& chosen = engine.chosen;
   const ModelFacts& model = chosen.manifest().model;
   auto state = std::make_unique<SessionState>(engine);
-  FN_ASSIGN_OR_RETURN(state->kv, KvCache::create(model.layers, chosen.cache_rows(), model.kv_size(), chosen.options.kv,
-                                                 engine.attention->kv_memory()));
+  FN_ASSIGN_OR_RETURN(
+      state->kv, KvCache::create(model.layers, chosen.cache_rows(), chosen.kv_row(), engine.attention->kv_memory()));
   FfnStageOptions ffn;
   ffn.read_all = chosen.options.residency == Residency::kNaive;
   ffn.keep_misses = chosen.options.residency == Residency::kCached && engine.predictor != nullptr;

@@ -227,9 +227,10 @@ Result<Replay> replay_package(const Options& options, const std::optional<std::s
   }
   const FfnVariant& variant = chosen.ffn_variant();
   const bool bundled = variant.layout == Layout::kBundled;
-  ReplayModel model{.parts = bundled ? 1u : 2u,
+  const ModelFacts& facts = manifest.model;
+  ReplayModel model{.parts = bundled ? 1u : bundle_rows(facts.gated),
                     .record_bytes = ffn_record_bytes(bundled ? FfnPart::kBundle : FfnPart::kUp, manifest.ffn.dtype,
-                                                     manifest.model.hidden_size),
+                                                     facts.hidden_size, facts.gated),
                     .neurons_per_shard = variant.neurons_per_shard,
                     .staging_bytes = chosen.staging_bytes,
                     .places = {},

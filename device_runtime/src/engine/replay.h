@@ -18,7 +18,7 @@ namespace flashneuron {
 
 // Where the neurons of one variant lie and which of them stay: all that a replay needs of a model.
 struct ReplayModel {
-  uint32_t parts = 1;         // extents of a neuron: 1 bundled, 2 split
+  uint32_t parts = 1;         // extents of a neuron: 1 bundled, one a row split
   uint32_t record_bytes = 0;  // of one part
   uint32_t neurons_per_shard = 0;
   uint64_t staging_bytes = 0;                 // four areas; one round of reads fits into one

@@ -19,7 +19,7 @@ constexpr size_t kMinPieceBytes = 1024;  // of each row that a thread sums: shor
 constexpr size_t kMinProducts = 16384;   // the same for activations, in multiply-adds
 constexpr size_t kTile = 256;            // outputs of several tokens summed at a time: one block's rows stay in L1
 constexpr size_t kAheadBytes = 8192;     // how far before its use a row's line is asked for
-constexpr size_t kRowsAtOnce = 2;        // that dot_rows takes together
+constexpr size_t kRowsAtOnce = 2;        // that dot_rows takes together: two neurons' up rows, or one's gate and up
 
 // The terms of one token in one block.
 struct Terms {
@@ -46,11 +46,12 @@ FfnAccumulator::FfnAccumulator(uint32_t hidden_size, DType dtype, size_t max_tok
       sum_(max_tokens * width_),
       partial_(max_tokens * width_) {}
 
-void FfnAccumulator::begin(std::span<const float> x, size_t tokens, std::span<const float> up_bias,
-                           std::span<const float> down_bias) {
+void FfnAccumulator::begin(std::span<const float> x, size_t tokens, const ActivationRule& rule,
+                           std::span<const float> up_bias, std::span<const float> down_bias) {
   assert(tokens * width_ <= sum_.size() && x.size() >= tokens * hidden_size_ && down_bias.size() == hidden_size_);
   for (size_t t = 0; t < tokens; ++t) inputs_[t].set(&x[t * hidden_size_]);
   tokens_ = tokens;
+  rule_ = rule;
   up_bias_ = up_bias;
   block_ = 0;
   open_ = false;
@@ -63,7 +64,8 @@ void FfnAccumulator::begin(std::span<const float> x, size_t tokens, std::span<co
 
 void FfnAccumulator::activate(std::span<const NeuronRow> rows, std::span<float> activations) const {
   assert(activations.size() >= rows.size() * tokens_);
-  const size_t grain = std::max<size_t>(1, kMinProducts / (hidden_size_ * tokens_));
+  const size_t at_once = rule_.gated ? kRowsAtOnce / 2 : kRowsAtOnce;
+  const size_t grain = std::max<size_t>(1, kMinProducts * at_once / (kRowsAtOnce * hidden_size_ * tokens_));
   const size_t ahead = std::max<size_t>(kRowsAtOnce, kAheadBytes / row_bytes(dtype_, hidden_size_));
   pool_.parallel_for(rows.size(), grain, [&](size_t begin, size_t end) {
     std::array<kernels::DotRow, kRowsAtOnce> dots;
@@ -71,19 +73,24 @@ void FfnAccumulator::activate(std::span<const NeuronRow> rows, std::span<float> 
     std::array<float, kRowsAtOnce> products;
     while (begin < end) {
       size_t count = 0;
-      for (; begin < end && count < kRowsAtOnce; ++begin) {
-        if (rows[begin].up == nullptr) continue;
-        const std::byte* next = begin + ahead < rows.size() ? rows[begin + ahead].up : nullptr;
-        dots[count] = {{rows[begin].up, rows[begin].up_scales}, next};
-        places[count++] = begin;
+      size_t neurons = 0;
+      for (; begin < end && neurons < at_once; ++begin) {
+        const NeuronRow& row = rows[begin];
+        if (row.up == nullptr) continue;
+        const NeuronRow next = begin + ahead < rows.size() ? rows[begin + ahead] : NeuronRow{};
+        if (rule_.gated) dots[count++] = {{row.gate, row.gate_scales}, next.gate};
+        dots[count++] = {{row.up, row.up_scales}, next.up};
+        places[neurons++] = begin;
       }
       for (size_t t = 0; t < tokens_; ++t) {  // the rows stay in L1
         kernels::dot_rows(std::span(dots).first(count), inputs_[t], products.data());
-        for (size_t r = 0; r < count; ++r) {
-          const float bias = up_bias_[rows[places[r]].neuron];
-          activations[places[r] * tokens_ + t] = kernels::relu_activation(products[r], bias);
-          dots[r].next = nullptr;
+        const float* product = products.data();
+        for (size_t n = 0; n < neurons; ++n) {
+          const float gate = rule_.gated ? *product++ : 0;
+          const float up = *product++ + up_bias_[rows[places[n]].neuron];
+          activations[places[n] * tokens_ + t] = kernels::activation(rule_, gate, up);
         }
+        for (size_t r = 0; r < count; ++r) dots[r].next = nullptr;
       }
     }
   });

@@ -6,23 +6,27 @@
 #include <span>
 #include <vector>
 
+#include "core/activation.h"
 #include "core/dtype.h"
 #include "core/thread_pool.h"
 #include "kernels/weights.h"
 
 namespace flashneuron {
 
-// Where the two vectors of a neuron can be read: hidden_size elements each, of the layer's dtype, and the scales of
-// each (scale_bytes; null for floats).
+// Where the rows of a neuron can be read: hidden_size elements each, of the layer's dtype, and the scales of each
+// (scale_bytes; null for floats).
 struct NeuronRow {
   uint32_t neuron = 0;
   const std::byte* up = nullptr;
   const std::byte* down = nullptr;
   const std::byte* up_scales = nullptr;
   const std::byte* down_scales = nullptr;
+  const std::byte* gate = nullptr;  // null without a gate
+  const std::byte* gate_scales = nullptr;
 };
 
-// out[t] = down_bias + sum over neurons n of relu(up[n]·x[t] + up_bias[n]) * down[n].
+// out[t] = down_bias + sum over neurons n of h * down[n], where h is the rule's activation (kernels/neuron.h) of
+// gate[n]·x[t] and up[n]·x[t] + up_bias[n].
 //
 // The order of the sum is fixed by neuron index alone: neurons of one block of kBlock indices are summed in index order
 // into a partial vector that starts at zero (kernels/weights.h), and partials are added to the result in block order.
@@ -36,10 +40,12 @@ class FfnAccumulator {
   // output, so that no float has two writers.
   FfnAccumulator(uint32_t hidden_size, DType dtype, size_t max_tokens, ThreadPool& pool);
 
-  // x is [tokens, hidden_size], up_bias [ffn_size], down_bias [hidden_size]; all must outlive finish().
-  void begin(std::span<const float> x, size_t tokens, std::span<const float> up_bias, std::span<const float> down_bias);
-  // activations[r, t] = relu(up·x[t] + up_bias) of row r, [rows, tokens], in any order of rows; rows whose `up` is null
-  // are left out.
+  // x is [tokens, hidden_size], up_bias [ffn_size], down_bias [hidden_size]; all must outlive finish(). Rows have a
+  // gate if the rule has one.
+  void begin(std::span<const float> x, size_t tokens, const ActivationRule& rule, std::span<const float> up_bias,
+             std::span<const float> down_bias);
+  // activations[r, t] = h of row r for token t, [rows, tokens], in any order of rows; rows whose `up` is null are left
+  // out.
   void activate(std::span<const NeuronRow> rows, std::span<float> activations) const;
   // Adds the terms of rows with these activations. Ascending neuron order, after every row added since begin(). Rows
   // may be reused after return.
@@ -61,6 +67,7 @@ class FfnAccumulator {
   size_t width_;  // floats of a sum of hidden_size elements
   ThreadPool& pool_;
   size_t tokens_ = 0;
+  ActivationRule rule_;
   std::span<const float> up_bias_;
   uint32_t block_ = 0;                     // of the last row
   bool open_ = false;                      // partial_ holds that block's sum

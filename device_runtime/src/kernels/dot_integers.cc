@@ -179,15 +179,12 @@ void dot_integers(std::span<const DotRow> rows, const RowInput& input, float* ou
 }
 
 float round_input(const float* x, int16_t* integers, size_t count) {
-  V most = hn::Zero(D());
-  size_t i = 0;
-  for (; i + kLanes <= count; i += kLanes) most = hn::Max(most, hn::Abs(load(x + i)));
-  float largest = hn::GetLane(hn::MaxOfLanes(D(), most));
-  for (size_t rest = i; rest < count; ++rest) largest = std::max(largest, std::abs(x[rest]));
+  const float largest = largest_magnitude(x, count);
   if (!(largest > 0)) return std::fill_n(integers, count, int16_t{0}), 0.0f;
   const V factor = hn::Set(D(), kLargestInteger / largest);
   const hn::Rebind<int16_t, D> shorts;
-  for (i = 0; i + kLanes <= count; i += kLanes) {
+  size_t i = 0;
+  for (; i + kLanes <= count; i += kLanes) {
     hn::StoreU(hn::DemoteTo(shorts, hn::NearestInt(hn::Mul(load(x + i), factor))), shorts, integers + i);
   }
   if (i < count) {

@@ -56,6 +56,27 @@ void add(const float* x, float* y, size_t count) {
   for (; i < count; ++i) y[i] += x[i];
 }
 
+float round_int8(const float* x, std::byte* out, size_t count) {
+  const float largest = largest_magnitude(x, count);
+  const float factor = 127.0f / largest;
+  if (!std::isfinite(factor)) return std::fill_n(out, count, std::byte{0}), 0.0f;
+  const hn::Rebind<int8_t, D> bytes;
+  const auto rounded = [&](const float* from) {
+    return hn::DemoteTo(bytes, hn::NearestInt(hn::Mul(load(from), hn::Set(D(), factor))));
+  };
+  auto* integers = reinterpret_cast<int8_t*>(out);
+  size_t i = 0;
+  for (; i + kLanes <= count; i += kLanes) hn::StoreU(rounded(x + i), bytes, integers + i);
+  if (i < count) {
+    float last_x[kLanes] = {};
+    int8_t last[kLanes];
+    std::memcpy(last_x, x + i, (count - i) * sizeof(float));
+    hn::StoreU(rounded(last_x), bytes, last);
+    std::memcpy(integers + i, last, count - i);
+  }
+  return largest / 127.0f;
+}
+
 void halves_to_fp32(const std::byte* source, float* destination, size_t count) {
   convert(reinterpret_cast<const hwy::float16_t*>(source), destination, count);
 }
@@ -72,6 +93,7 @@ void axpy(float scale, const std::byte* weights, DType dtype, float* y, size_t c
   reference::axpy(scale, weights, dtype, y, count);
 }
 void add(const float* x, float* y, size_t count) { reference::add(x, y, count); }
+float round_int8(const float* x, std::byte* out, size_t count) { return reference::round_int8(x, out, count); }
 void halves_to_fp32(const std::byte* source, float* destination, size_t count) {
   reference::to_fp32(source, DType::kFp16, destination, count);
 }
@@ -91,6 +113,7 @@ namespace flashneuron::kernels {
 
 HWY_EXPORT(axpy);
 HWY_EXPORT(add);
+HWY_EXPORT(round_int8);
 HWY_EXPORT(halves_to_fp32);
 HWY_EXPORT(fp32_to_halves);
 HWY_EXPORT(target_name);
@@ -109,6 +132,10 @@ void to_fp32(const std::byte* source, DType dtype, float* destination, size_t co
 void from_fp32(const float* source, DType dtype, std::byte* destination, size_t count) {
   if (dtype != DType::kFp16) return reference::from_fp32(source, dtype, destination, count);
   HWY_DYNAMIC_DISPATCH(fp32_to_halves)(source, destination, count);
+}
+
+float round_int8(const float* x, std::byte* out, size_t count) {
+  return HWY_DYNAMIC_DISPATCH(round_int8)(x, out, count);
 }
 
 std::string target_name() { return HWY_DYNAMIC_DISPATCH(target_name)(); }

@@ -23,9 +23,14 @@ void axpy(float scale, const std::byte* weights, DType dtype, float* y, size_t c
 // y[i] += x[i]
 void add(const float* x, float* y, size_t count);
 
-// Conversions of `count` elements of a float type; fp16 and bf16 round to nearest even.
+// Conversions of `count` elements of a float type, to_fp32 also of int8 without its scale; fp16 and bf16 round to
+// nearest even.
 void to_fp32(const std::byte* source, DType dtype, float* destination, size_t count);
 void from_fp32(const float* source, DType dtype, std::byte* destination, size_t count);
+
+// out[i] = x[i] * (127 / max |x|), halves to even, as int8; the result is their scale, max |x| / 127. Values too small
+// for the factor to be a number become zeros of scale 0. x is finite.
+float round_int8(const float* x, std::byte* out, size_t count);
 
 // The instruction set in use, for instance "AVX2".
 std::string target_name();
@@ -36,6 +41,7 @@ void axpy(float scale, const std::byte* weights, DType dtype, float* y, size_t c
 void add(const float* x, float* y, size_t count);
 void to_fp32(const std::byte* source, DType dtype, float* destination, size_t count);
 void from_fp32(const float* source, DType dtype, std::byte* destination, size_t count);
+float round_int8(const float* x, std::byte* out, size_t count);
 }  // namespace reference
 
 }  // namespace flashneuron::kernels

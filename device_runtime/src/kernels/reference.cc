@@ -155,4 +155,15 @@ void from_fp32(const float* source, DType dtype, std::byte* destination, size_t 
   }
 }
 
+float round_int8(const float* x, std::byte* out, size_t count) {
+  float largest = 0;
+  for (size_t i = 0; i < count; ++i) largest = std::max(largest, std::abs(x[i]));
+  const float factor = 127.0f / largest;
+  const bool zeros = !std::isfinite(factor);
+  for (size_t i = 0; i < count; ++i) {
+    out[i] = zeros ? std::byte{0} : static_cast<std::byte>(static_cast<int8_t>(std::nearbyint(x[i] * factor)));
+  }
+  return zeros ? 0.0f : largest / 127.0f;
+}
+
 }  // namespace flashneuron::kernels::reference

@@ -10,6 +10,8 @@
 
 #include <hwy/highway.h>
 
+#include <algorithm>
+#include <cmath>
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
@@ -48,6 +50,16 @@ HWY_INLINE void store(V values, float* row) { hn::StoreU(values, D(), row); }
 HWY_INLINE void store(V values, hwy::float16_t* row) {
   const hn::Rebind<hwy::float16_t, D> half;
   hn::StoreU(hn::DemoteTo(half, values), half, row);
+}
+
+// The largest |x|, 0 for none.
+HWY_INLINE float largest_magnitude(const float* x, size_t count) {
+  V most = hn::Zero(D());
+  size_t i = 0;
+  for (; i + kLanes <= count; i += kLanes) most = hn::Max(most, hn::Abs(load(x + i)));
+  float largest = hn::GetLane(hn::MaxOfLanes(D(), most));
+  for (; i < count; ++i) largest = std::max(largest, std::abs(x[i]));
+  return largest;
 }
 
 // Folds by halves: vectors, then lanes.

@@ -10,7 +10,7 @@ namespace flashneuron {
 Result<FfnShardHeader> parse_ffn_header(std::span<const std::byte> head, uint64_t file_bytes, const std::string& name) {
   constexpr char kMagic[8] = {'F', 'N', 'F', 'F', 'N', 0, 0, 1};
   FN_ASSIGN_OR_RETURN(const BinaryHeader header, BinaryHeader::open(head, kMagic, kFfnHeaderBytes, name));
-  FN_RETURN_IF_ERROR(header.check(12, "part", 0, 2));
+  FN_RETURN_IF_ERROR(header.check(12, "part", 0, 3));
   FN_RETURN_IF_ERROR(header.check(16, "dtype", 0, kMaxDType));
   FN_RETURN_IF_ERROR(header.check(20, "layer", 0, kMaxLayers - 1));
   FN_RETURN_IF_ERROR(header.check(24, "hidden_size", 1, kMaxSize));
@@ -32,7 +32,11 @@ Result<FfnShardHeader> parse_ffn_header(std::span<const std::byte> head, uint64_
   }
   const uint32_t count = std::min(shard.neurons_per_shard, shard.ffn_size - shard.first_neuron);
   FN_RETURN_IF_ERROR(header.check(36, "neuron_count", count, count));
-  const uint32_t record_bytes = ffn_record_bytes(shard.part, shard.dtype, shard.hidden_size);
+  // Whether a bundle has a gate is the manifest's to say; here its record must be of one kind or the other.
+  const uint32_t gated_bytes = ffn_record_bytes(shard.part, shard.dtype, shard.hidden_size, true);
+  const uint32_t record_bytes = shard.record_bytes == gated_bytes
+                                    ? gated_bytes
+                                    : ffn_record_bytes(shard.part, shard.dtype, shard.hidden_size, false);
   FN_RETURN_IF_ERROR(header.check(44, "record_bytes", record_bytes, record_bytes));
   FN_RETURN_IF_ERROR(header.check(48, "stride", ffn_stride(record_bytes), ffn_stride(record_bytes)));
   FN_RETURN_IF_ERROR(header.check_zeros(52));

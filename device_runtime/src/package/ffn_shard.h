@@ -6,6 +6,7 @@
 #include <span>
 #include <string>
 
+#include "core/activation.h"
 #include "core/dtype.h"
 #include "flashneuron/status.h"
 
@@ -14,7 +15,7 @@ namespace flashneuron {
 constexpr uint64_t kFfnHeaderBytes = 16384;
 constexpr uint64_t kMaxShardBytes = uint64_t{256} << 20;
 
-enum class FfnPart : uint32_t { kBundle = 0, kUp = 1, kDown = 2 };
+enum class FfnPart : uint32_t { kBundle = 0, kUp = 1, kDown = 2, kGate = 3 };
 
 struct FfnShardHeader {
   FfnPart part = FfnPart::kBundle;
@@ -29,8 +30,10 @@ struct FfnShardHeader {
   uint32_t stride = 0;
 };
 
-constexpr uint32_t ffn_record_bytes(FfnPart part, DType dtype, uint32_t hidden_size) {
-  return static_cast<uint32_t>((part == FfnPart::kBundle ? 2 : 1) * row_bytes(dtype, hidden_size));
+// `gated` matters to bundles alone.
+constexpr uint32_t ffn_record_bytes(FfnPart part, DType dtype, uint32_t hidden_size, bool gated) {
+  const uint32_t rows = part == FfnPart::kBundle ? bundle_rows(gated) : 1;
+  return static_cast<uint32_t>(rows * row_bytes(dtype, hidden_size));
 }
 constexpr uint32_t ffn_stride(uint32_t record_bytes) { return (record_bytes + 63) / 64 * 64; }
 

@@ -1,6 +1,7 @@
 #include "package/json_field.h"
 
 #include <algorithm>
+#include <limits>
 
 namespace flashneuron {
 
@@ -71,6 +72,14 @@ double JsonField::share() const {
   const double number = value_->is_number() ? value_->get<double>() : -1;
   if (number >= 0 && number <= 1) return number;
   fail("is not a number from 0 to 1");
+  return 0;
+}
+
+float JsonField::positive() const {
+  if (value_ == nullptr) return 0;
+  const double number = value_->is_number() ? value_->get<double>() : -1;
+  if (number >= 0 && number <= std::numeric_limits<float>::max()) return static_cast<float>(number);
+  fail("is not a number from 0 on");
   return 0;
 }
 

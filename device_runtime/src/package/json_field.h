@@ -33,6 +33,8 @@ class JsonField {
   uint32_t number32(uint32_t least, uint32_t most) const { return static_cast<uint32_t>(number(least, most)); }
   // A number in [0, 1].
   double share() const;
+  // A number from 0 on, within fp32.
+  float positive() const;
   bool flag() const;
   std::string text() const;
   // A text out of `supported`. Defect: kUnsupported for another text.

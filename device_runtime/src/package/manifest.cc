@@ -19,6 +19,9 @@ constexpr std::array kRoles = {"attention",  "head",          "ffn",       "ffn_
 // Names in the order of DType's values.
 constexpr std::array<std::string_view, 5> kDTypes = {"fp32", "fp16", "bf16", "int8", "int4"};
 
+// In the order of Activation's.
+constexpr std::array<std::string_view, 4> kActivations = {"relu", "fatrelu", "drelu", "silu"};
+
 DType dtype_named(const std::string& name) {
   const auto found = std::find(kDTypes.begin(), kDTypes.end(), name);
   return found == kDTypes.end() ? DType::kFp32 : static_cast<DType>(found - kDTypes.begin());
@@ -89,10 +92,9 @@ class ManifestReader {
 
   void read_model(const JsonField& field) {
     ModelFacts& model = manifest_.model;
-    model.family = field["family"].one_of({"opt"});
-    model.activation = field["activation"].one_of({"relu"});
+    model.family = field["family"].one_of({"opt", "falcon", "llama", "mistral", "qwen2", "qwen3", "minicpm", "bamboo"});
+    const std::string activation = field["activation"].one_of({"relu", "fatrelu", "drelu", "silu"});
     model.gated = field["gated"].flag();
-    if (model.gated) field["gated"].fail("is true, this runtime supports ungated models", StatusCode::kUnsupported);
     model.layers = field["layers"].number32(1, kMaxLayers);
     for (const auto& [key, size] : {std::pair{"hidden_size", &model.hidden_size},
                                     {"ffn_size", &model.ffn_size},
@@ -106,8 +108,30 @@ class ManifestReader {
     if (!field.sound()) return;
     if (model.heads % model.kv_heads != 0) field["heads"].fail("is not a multiple of kv_heads");
     if (uint64_t{model.heads} * model.head_size > kMaxSize) field["head_size"].fail("times heads is too large");
+    read_activation(field, activation);
     read_token_ids(field["prompt_prefix_ids"]);
     model.eos_token_ids = read_token_ids(field["eos_token_ids"]);
+  }
+
+  // Precondition: `name` is that of an activation.
+  void read_activation(const JsonField& field, const std::string& name) {
+    ModelFacts& model = manifest_.model;
+    const auto activation = std::find(kActivations.begin(), kActivations.end(), name);
+    model.activation = static_cast<Activation>(activation - kActivations.begin());
+    if (model.activation != Activation::kRelu && !model.gated) {
+      field["gated"].fail("is false, but " + name + " needs a gate");
+    }
+    if (model.activation != Activation::kFatRelu && model.activation != Activation::kSilu) {
+      if (const auto thresholds = field.find("thresholds")) thresholds->fail("is there, but " + name + " has none");
+      return;
+    }
+    const JsonField thresholds = field["thresholds"];
+    const bool on_product = thresholds["on"].one_of({"gate", "product"}) == "product";
+    if (on_product && model.activation == Activation::kFatRelu) thresholds["on"].fail("must be gate for fatrelu");
+    model.threshold_on = on_product ? ThresholdOn::kProduct : ThresholdOn::kGate;
+    for (const JsonField& item : thresholds["layers"].items(model.layers, "layers")) {
+      model.thresholds.push_back(item.positive());
+    }
   }
 
   std::vector<int32_t> read_token_ids(const JsonField& field) const {
@@ -204,7 +228,8 @@ class ManifestReader {
       ffn.frequency = layer_references(*frequency, "ffn_frequency", 4 * uint64_t{model.ffn_size});
     }
     if (has_scales(ffn.dtype)) {
-      const uint64_t bytes = uint64_t{2} * model.ffn_size * scale_bytes(ffn.dtype, model.hidden_size);
+      const uint64_t bytes =
+          uint64_t{bundle_rows(model.gated)} * model.ffn_size * scale_bytes(ffn.dtype, model.hidden_size);
       ffn.scales = layer_references(field["scales"], "ffn_scales", bytes);
     } else if (field.find("scales")) {
       field["scales"].fail("is there, but " + field["dtype"].text() + " has no scales");
@@ -234,6 +259,11 @@ class ManifestReader {
       if (variant.layout == Layout::kBundled) {
         files.bundle = read_shards(layer["bundle"], FfnPart::kBundle, variant);
       } else {
+        if (manifest_.model.gated) {
+          files.gate = read_shards(layer["gate"], FfnPart::kGate, variant);
+        } else if (const auto gate = layer.find("gate")) {
+          gate->fail("is there, but model.gated is false");
+        }
         files.up = read_shards(layer["up"], FfnPart::kUp, variant);
         files.down = read_shards(layer["down"], FfnPart::kDown, variant);
       }
@@ -245,7 +275,7 @@ class ManifestReader {
   std::vector<std::string> read_shards(const JsonField& field, FfnPart part, const FfnVariant& variant) {
     const ModelFacts& model = manifest_.model;
     const uint32_t each = variant.neurons_per_shard;
-    const uint32_t stride = ffn_stride(ffn_record_bytes(part, manifest_.ffn.dtype, model.hidden_size));
+    const uint32_t stride = ffn_stride(ffn_record_bytes(part, manifest_.ffn.dtype, model.hidden_size, model.gated));
     std::vector<std::string> paths;
     for (const JsonField& item : field.items((model.ffn_size + each - 1) / each, "shards")) {
       const uint32_t first = each * static_cast<uint32_t>(paths.size());
@@ -258,8 +288,10 @@ class ManifestReader {
 
   void read_predictors(const JsonField& field) {
     for (const JsonField& item : field.items()) {
-      PredictorFacts facts{
-          .kind = item["kind"].one_of({"lowrank"}), .input = item["input"].one_of({"ffn_input"}), .layers = {}};
+      PredictorFacts facts{.kind = item["kind"].one_of({"lowrank"}), .input = {}, .layers = {}};
+      const std::string input = item["input"].one_of({"ffn_input", "residual", "layer_input"});
+      if (input == "residual") facts.input = PredictorInput::kResidual;
+      if (input == "layer_input") facts.input = PredictorInput::kLayerInput;
       if (!manifest_.predictors.empty()) item["kind"].fail("repeats a predictor");
       for (const JsonField& layer : item["layers"].items(manifest_.model.layers, "layers")) {
         facts.layers.push_back({.file = reference(layer["file"], "predictor"),

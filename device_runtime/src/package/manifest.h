@@ -1,6 +1,7 @@
 // manifest.json as structs. FORMAT.md is the specification; names are its names.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <map>
 #include <optional>
@@ -8,6 +9,7 @@
 #include <string_view>
 #include <vector>
 
+#include "core/activation.h"
 #include "core/dtype.h"
 #include "flashneuron/options.h"
 #include "flashneuron/status.h"
@@ -16,8 +18,10 @@ namespace flashneuron {
 
 struct ModelFacts {
   std::string family;
-  std::string activation;
+  Activation activation = Activation::kRelu;
   bool gated = false;
+  ThresholdOn threshold_on = ThresholdOn::kGate;
+  std::vector<float> thresholds;  // by layer, of fatrelu and silu; else empty
   uint32_t layers = 0;
   uint32_t hidden_size = 0;
   uint32_t ffn_size = 0;
@@ -29,6 +33,9 @@ struct ModelFacts {
   std::vector<int32_t> eos_token_ids;
 
   uint32_t kv_size() const { return kv_heads * head_size; }
+  ActivationRule rule(uint32_t layer) const {
+    return {activation, gated, threshold_on, thresholds.empty() ? 0 : thresholds[layer]};
+  }
 };
 
 struct EmbeddingFacts {
@@ -50,11 +57,15 @@ struct AttentionFacts {
   bool is_npu() const { return !contexts.empty(); }
 };
 
-// Shard files of one layer, in order of places. `bundle` for the bundled layout, `up` and `down` for split.
+// Shard files of one layer, in order of places. `bundle` for the bundled layout, (`gate`,) `up` and `down` for split.
 struct FfnLayerFiles {
   std::vector<std::string> bundle;
+  std::vector<std::string> gate;
   std::vector<std::string> up;
   std::vector<std::string> down;
+
+  // By part, in the order of a bundle's rows; those that the layout does not have are empty.
+  std::array<const std::vector<std::string>*, 4> parts() const { return {&bundle, &gate, &up, &down}; }
 };
 
 struct FfnVariant {
@@ -79,9 +90,13 @@ struct PredictorLayer {
   double density = 0;
 };
 
+// What a predictor reads. Of a layer's attention program: its second output, its first output, the sum of its first two
+// inputs.
+enum class PredictorInput { kFfnInput, kResidual, kLayerInput };
+
 struct PredictorFacts {
   std::string kind;
-  std::string input;
+  PredictorInput input = PredictorInput::kFfnInput;
   std::vector<PredictorLayer> layers;
 };
 

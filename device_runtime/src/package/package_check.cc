@@ -40,6 +40,8 @@ Status check_shards(const Package& package, const FfnVariant& variant, uint32_t 
                {"layer", header.layer, layer},
                {"hidden_size", header.hidden_size, model.hidden_size},
                {"ffn_size", header.ffn_size, model.ffn_size},
+               {"record_bytes", header.record_bytes,
+                ffn_record_bytes(part, package.manifest().ffn.dtype, model.hidden_size, model.gated)},
                {"neurons_per_shard", header.neurons_per_shard, variant.neurons_per_shard},
                {"first_neuron", header.first_neuron, next_neuron}}));
     next_neuron += header.neuron_count;
@@ -69,6 +71,7 @@ Status check_package(const Package& package) {
       FN_RETURN_IF_ERROR(read_places(package, variant, layer).status());
       const FfnLayerFiles& files = variant.layers[layer];
       FN_RETURN_IF_ERROR(check_shards(package, variant, layer, FfnPart::kBundle, files.bundle));
+      FN_RETURN_IF_ERROR(check_shards(package, variant, layer, FfnPart::kGate, files.gate));
       FN_RETURN_IF_ERROR(check_shards(package, variant, layer, FfnPart::kUp, files.up));
       FN_RETURN_IF_ERROR(check_shards(package, variant, layer, FfnPart::kDown, files.down));
     }

@@ -29,19 +29,22 @@ const std::byte* LowRankWeights::b() const { return file.data() + b_offset(); }
 
 Result<LowRankHeader> parse_lowrank_header(std::span<const std::byte> head, uint64_t file_bytes,
                                            const std::string& name) {
-  constexpr char kMagic[8] = {'F', 'N', 'P', 'R', 'E', 'D', 0, 1};
+  constexpr char kMagic[8] = {'F', 'N', 'P', 'R', 'E', 'D', 0, 2};
   FN_ASSIGN_OR_RETURN(const BinaryHeader header, BinaryHeader::open(head, kMagic, kLowRankHeaderBytes, name));
   FN_RETURN_IF_ERROR(header.check(12, "layer", 0, kMaxLayers - 1));
   FN_RETURN_IF_ERROR(header.check(16, "hidden_size", 1, kMaxSize));
   FN_RETURN_IF_ERROR(header.check(20, "ffn_size", 1, kMaxSize));
   FN_RETURN_IF_ERROR(header.check(24, "rank", 1, kMaxRank));
   FN_RETURN_IF_ERROR(header.check(28, "dtype", 0, static_cast<uint32_t>(DType::kInt8)));
-  FN_RETURN_IF_ERROR(header.check_zeros(32));
+  const uint32_t functions = std::to_integer<uint32_t>(head[7]) == 1 ? 0 : 1;  // of the file's version: up to this
+  FN_RETURN_IF_ERROR(header.check(32, "function between the matrices", 0, functions));
+  FN_RETURN_IF_ERROR(header.check_zeros(36));
   const LowRankHeader facts{.layer = header.u32(12),
                             .hidden_size = header.u32(16),
                             .ffn_size = header.u32(20),
                             .rank = header.u32(24),
-                            .dtype = static_cast<DType>(header.u32(28))};
+                            .dtype = static_cast<DType>(header.u32(28)),
+                            .relu = header.u32(32) == 1};
   if (file_bytes != facts.file_bytes()) {
     return header.corrupt("has " + std::to_string(file_bytes) + " bytes, its header needs " +
                           std::to_string(facts.file_bytes()));

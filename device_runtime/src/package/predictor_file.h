@@ -21,6 +21,7 @@ struct LowRankHeader {
   uint32_t ffn_size = 0;
   uint32_t rank = 0;
   DType dtype = DType::kFp32;
+  bool relu = false;  // between A and B
 
   // Places in the file; the bias starts at kLowRankHeaderBytes.
   uint64_t a_offset() const;

@@ -1,4 +1,4 @@
-// n is selected iff (B(Ax))[n] + bias[n] > 0, in fp32: h = Ax by one dot a rank row, then one dot of B[n] and h a
+// n is selected iff (Bf(Ax))[n] + bias[n] > 0, in fp32: h = f(Ax) by one dot a rank row, then one dot of B[n] and h a
 // neuron, each times its row's scale where elements are int8.
 #include <algorithm>
 #include <array>
@@ -24,26 +24,32 @@ void multiply(const std::byte* values, const float* scales, const kernels::RowIn
   kernels::dot_rows(std::span(rows).first(out.size()), input, out.data());
 }
 
+float relu(float value) { return std::max(value, 0.0f); }
+
 class LowRankPredictor final : public Predictor {
  public:
-  LowRankPredictor(std::vector<LowRankWeights> layers, uint32_t ffn_size, ThreadPool& pool)
-      : layers_(std::move(layers)), pool_(pool), selector_(ffn_size, pool) {
+  LowRankPredictor(std::vector<LowRankWeights> layers, PredictorInput input, uint32_t ffn_size, ThreadPool& pool)
+      : layers_(std::move(layers)), input_(input), pool_(pool), selector_(ffn_size, pool) {
     uint32_t rank = 0;
     for (const LowRankWeights& layer : layers_) rank = std::max(rank, layer.rank);
     hidden_.resize(rank);
   }
 
-  void select(uint32_t layer, std::span<const float> ffn_input, std::vector<uint32_t>& selected) override {
+  PredictorInput input() const override { return input_; }
+
+  void select(uint32_t layer, std::span<const float> x, std::vector<uint32_t>& selected) override {
     const LowRankWeights& weights = layers_[layer];
-    assert(ffn_input.size() == weights.hidden_size);
+    assert(x.size() == weights.hidden_size);
     kernels::RowInput input(weights.dtype, weights.hidden_size);
-    input.set(ffn_input.data());
+    input.set(x.data());
     const size_t ranges = (weights.rank + kRange - 1) / kRange;
     const size_t grain = std::max<size_t>(1, kMinProducts / (kRange * weights.hidden_size));
     pool_.parallel_for(ranges, grain, [&](size_t begin, size_t end) {
       for (size_t first = begin * kRange; first < std::min<size_t>(end * kRange, weights.rank); first += kRange) {
         const size_t count = std::min<size_t>(kRange, weights.rank - first);
-        multiply(weights.a(), weights.a_scales(), input, first, std::span(hidden_).subspan(first, count));
+        const std::span<float> hidden = std::span(hidden_).subspan(first, count);
+        multiply(weights.a(), weights.a_scales(), input, first, hidden);
+        if (weights.relu) std::transform(hidden.begin(), hidden.end(), hidden.begin(), relu);
       }
     });
     kernels::RowInput hidden_input(weights.dtype, weights.rank);
@@ -66,9 +72,10 @@ class LowRankPredictor final : public Predictor {
   static constexpr size_t kMinProducts = 16384;  // fewer are not worth a thread
 
   std::vector<LowRankWeights> layers_;
+  PredictorInput input_;
   ThreadPool& pool_;
   NeuronSelector selector_;
-  std::vector<float> hidden_;  // Ax, [rank]
+  std::vector<float> hidden_;  // f(Ax), [rank]
 };
 
 }  // namespace
@@ -81,9 +88,6 @@ Result<std::unique_ptr<Predictor>> load_lowrank_predictor(const Package& package
     return Status(StatusCode::kUnsupported,
                   "the package has no low-rank predictor: use predictor=none, or export with predictors");
   }
-  if (facts->input != "ffn_input") {
-    return Status(StatusCode::kUnsupported, "the predictor takes '" + facts->input + "', supported is ffn_input");
-  }
   std::vector<LowRankWeights> layers;
   for (const PredictorLayer& layer : facts->layers) {
     FN_ASSIGN_OR_RETURN(LowRankWeights weights, read_lowrank(package.path_of(layer.file), layer.file));
@@ -93,7 +97,7 @@ Result<std::unique_ptr<Predictor>> load_lowrank_predictor(const Package& package
     layers.push_back(std::move(weights));
   }
   return std::unique_ptr<Predictor>(
-      std::make_unique<LowRankPredictor>(std::move(layers), manifest.model.ffn_size, pool));
+      std::make_unique<LowRankPredictor>(std::move(layers), facts->input, manifest.model.ffn_size, pool));
 }
 
 }  // namespace flashneuron

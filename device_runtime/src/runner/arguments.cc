@@ -89,7 +89,7 @@ const Names<PredictorKind> kPredictors = {
 const Names<Layout> kLayouts = {{"bundled", Layout::kBundled}, {"split", Layout::kSplit}};
 const Names<bool> kSwitch = {{"on", true}, {"off", false}};
 const Names<Order> kOrders = {{"none", Order::kNone}, {"coactivation", Order::kCoactivation}};
-const Names<KvType> kKvTypes = {{"fp32", KvType::kFp32}, {"fp16", KvType::kFp16}};
+const Names<KvType> kKvTypes = {{"fp32", KvType::kFp32}, {"fp16", KvType::kFp16}, {"int8", KvType::kInt8}};
 
 template <typename Enum, typename Out>
 Status read_name(const Keys& keys, const std::string& key, const Names<Enum>& names, Out& out) {

@@ -19,10 +19,15 @@ using Floats = std::vector<float>;
 
 constexpr uint32_t kLayers = 2;
 constexpr uint32_t kHidden = 32;
+constexpr uint32_t kHeads = 2;
 constexpr uint32_t kVocab = 32;
 constexpr uint32_t kContext = 24;
 constexpr uint32_t kMaxChunk = 8;
 constexpr uint32_t kTokens = 20;
+constexpr KvType kTypes[] = {KvType::kFp32, KvType::kFp16, KvType::kInt8};
+
+// A key halfway between two integers may be rounded to either, which is a step of its head's scale apart.
+constexpr float kInt8Tolerance = 2e-2f;
 
 struct RecordedLayer {
   Floats residual;
@@ -30,7 +35,7 @@ struct RecordedLayer {
   struct {
     Floats residual;
     Floats ffn_input;
-  } expected[2];  // by KvType
+  } expected[3];  // by KvType
 };
 
 struct Recorded {
@@ -125,7 +130,7 @@ struct Outputs {
 // Every layer on its recorded inputs, all layers for one chunk before the next chunk, as the decoder does. The residual
 // is updated in place.
 Outputs run(AttentionProgram& attention, const Recorded& recorded, KvType type, const std::vector<uint32_t>& chunks) {
-  Result<KvCache> kv = KvCache::create(kLayers, kTokens + 3, kHidden, type);
+  Result<KvCache> kv = KvCache::create(kLayers, kTokens + 3, {kHeads, kHidden / kHeads, type});
   EXPECT_TRUE(kv.ok());
   Outputs out;
   for (const RecordedLayer& layer : recorded.layers) {
@@ -169,12 +174,13 @@ TEST_P(ExecutorchAttention, LayersComputeWhatPytorchDoes) {
   const auto attention = load(package_);
   ASSERT_NE(attention, nullptr);
   EXPECT_EQ(attention->max_chunk(), kMaxChunk);
-  for (KvType type : {KvType::kFp32, KvType::kFp16}) {
+  for (KvType type : kTypes) {
     const Outputs out = run(*attention, recorded_, type, {8, 1, 1, 7, 2, 1});
     for (uint32_t layer = 0; layer < kLayers; ++layer) {
       const auto& expected = recorded_.layers[layer].expected[static_cast<int>(type)];
-      EXPECT_LT(largest_difference(out.residual[layer], expected.residual), GetParam().tolerance);
-      EXPECT_LT(largest_difference(out.ffn_input[layer], expected.ffn_input), GetParam().tolerance);
+      const float tolerance = std::max(GetParam().tolerance, type == KvType::kInt8 ? kInt8Tolerance : 0);
+      EXPECT_LT(largest_difference(out.residual[layer], expected.residual), tolerance);
+      EXPECT_LT(largest_difference(out.ffn_input[layer], expected.ffn_input), tolerance);
     }
   }
 }
@@ -190,7 +196,7 @@ TEST_P(ExecutorchAttention, HeadComputesWhatPytorchDoes) {
 TEST_P(ExecutorchAttention, CutsOfThePromptDoNotChangeABit) {
   const auto attention = load(package_);
   ASSERT_NE(attention, nullptr);
-  for (KvType type : {KvType::kFp32, KvType::kFp16}) {
+  for (KvType type : kTypes) {
     const Outputs chunks = run(*attention, recorded_, type, {8, 8, 4});
     EXPECT_EQ(run(*attention, recorded_, type, std::vector<uint32_t>(kTokens, 1)), chunks);
     EXPECT_EQ(run(*attention, recorded_, type, {3, 5, 1, 8, 3}), chunks);
@@ -229,7 +235,7 @@ TEST(ExecutorchAttentionTest, RefusesCallsThatDoNotFit) {
   const CasePackage files("pre-fp32");
   const auto attention = load(files.open());
   ASSERT_NE(attention, nullptr);
-  Result<KvCache> kv = KvCache::create(kLayers, 10, kHidden, KvType::kFp16);
+  Result<KvCache> kv = KvCache::create(kLayers, 10, {kHeads, kHidden / kHeads, KvType::kFp16});
   ASSERT_TRUE(kv.ok());
   Floats x(16 * kHidden);
   auto call = [&](uint32_t layer, uint32_t position, uint32_t tokens) {

@@ -24,7 +24,7 @@ std::vector<float> run(uint32_t chunk, const std::vector<float>& input, KvType t
   const ModelFacts model = tiny_model();
   FakeAttention attention(model, 8);
   const auto tokens = static_cast<uint32_t>(input.size() / model.hidden_size);
-  Result<KvCache> kv = KvCache::create(model.layers, tokens, model.kv_size(), type);
+  Result<KvCache> kv = KvCache::create(model.layers, tokens, {model.kv_heads, model.head_size, type});
   EXPECT_TRUE(kv.ok());
   std::vector<float> outputs(input.size());
   for (uint32_t position = 0; position < tokens; position += chunk) {
@@ -51,7 +51,7 @@ std::vector<float> ramp(size_t count) {
 
 TEST(FakeAttention, ChunksDoNotChangeABit) {
   const std::vector<float> input = ramp(7 * 16);
-  for (KvType type : {KvType::kFp32, KvType::kFp16}) {
+  for (KvType type : {KvType::kFp32, KvType::kFp16, KvType::kInt8}) {
     EXPECT_EQ(run(1, input, type), run(7, input, type));
     EXPECT_EQ(run(3, input, type), run(7, input, type));
   }
@@ -68,7 +68,7 @@ TEST(FakeAttention, LaterTokensSeeEarlierOnes) {
 TEST(FakeAttention, RefusesTokensThatDoNotFit) {
   const ModelFacts model = tiny_model();
   FakeAttention attention(model, 4);
-  Result<KvCache> kv = KvCache::create(2, 6, model.kv_size(), KvType::kFp32);
+  Result<KvCache> kv = KvCache::create(2, 6, {model.kv_heads, model.head_size, KvType::kFp32});
   ASSERT_TRUE(kv.ok());
   std::vector<float> x(8 * 16);
   EXPECT_FALSE(attention.layer(0, 0, 5, x.data(), x.data(), kv.value(), x.data(), x.data()).ok());

@@ -92,7 +92,7 @@ class MaskedGraphs final : public StaticGraphs {
 };
 
 struct Fixture {
-  explicit Fixture(uint32_t context) : kv(KvCache::create(2, cache_rows(facts, context), 4, KvType::kFp16)) {
+  explicit Fixture(uint32_t context) : kv(KvCache::create(2, cache_rows(facts, context), {1, 4, KvType::kFp16})) {
     auto owned = std::make_unique<MaskedGraphs>();
     graphs = owned.get();
     attention = std::make_unique<NpuAttention>(tiny_model(), facts, std::move(owned));

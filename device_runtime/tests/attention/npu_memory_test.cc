@@ -49,7 +49,7 @@ AttentionFacts facts() {
 TEST(NpuMemory, ACacheLiesInItAndItsTensorsAreKnown) {
   NpuAttention attention(ModelFacts{}, facts(), std::make_unique<NoGraphs>(), NpuMemory::create(driver_of(9)));
   ASSERT_NE(attention.kv_memory(), nullptr);
-  Result<KvCache> made = KvCache::create(2, 5, 7, KvType::kFp16, attention.kv_memory());
+  Result<KvCache> made = KvCache::create(2, 5, {7, 1, KvType::kFp16}, attention.kv_memory());
   ASSERT_TRUE(made.ok());
   KvCache& kv = made.value();
   ASSERT_EQ(driver.tensors.size(), 4u);
@@ -65,7 +65,7 @@ TEST(NpuMemory, ACacheLiesInItAndItsTensorsAreKnown) {
 
 TEST(NpuMemory, BlocksComeBackAtTheirOldAddresses) {
   std::unique_ptr<NpuMemory> memory = NpuMemory::create(driver_of(3));
-  const auto cache = [&] { return KvCache::create(2, 64, 64, KvType::kFp16, memory.get()); };
+  const auto cache = [&] { return KvCache::create(2, 64, {1, 64, KvType::kFp16}, memory.get()); };
   std::set<std::byte*> first;
   {
     Result<KvCache> kv = cache();
@@ -81,7 +81,7 @@ TEST(NpuMemory, BlocksComeBackAtTheirOldAddresses) {
 TEST(NpuMemory, EverythingGoesWithTheLastUser) {
   std::unique_ptr<NpuMemory> memory = NpuMemory::create(driver_of(9));
   {
-    Result<KvCache> kv = KvCache::create(1, 4, 4, KvType::kFp16, memory.get());
+    Result<KvCache> kv = KvCache::create(1, 4, {1, 4, KvType::kFp16}, memory.get());
     memory.reset();
     EXPECT_FALSE(driver.blocks.empty());
   }

@@ -3,12 +3,15 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
 #include <cstring>
 #include <string>
+#include <utility>
 
 #include "decode/rig.h"
 #include "flash/faulty_reader.h"
+#include "support/rules.h"
 
 namespace flashneuron::testing {
 namespace {
@@ -24,13 +27,34 @@ std::vector<float> run(const TinyPackage& files, const RigOptions& options) {
   return Rig(files, options).run(kPrompt, kSteps);
 }
 
-class DecoderBits : public ::testing::TestWithParam<DType> {};
+struct Kind {
+  DType dtype;
+  ActivationRule rule;
+};
 
-INSTANTIATE_TEST_SUITE_P(Types, DecoderBits,
-                         ::testing::Values(DType::kFp32, DType::kFp16, DType::kBf16, DType::kInt8, DType::kInt4));
+// Every element type without a gate and with one; every rule.
+std::vector<Kind> kinds() {
+  constexpr std::array kTypes = {DType::kFp32, DType::kFp16, DType::kBf16, DType::kInt8, DType::kInt4};
+  static_assert(kRules.size() == kTypes.size() + 1);
+  std::vector<Kind> all;
+  for (size_t i = 0; i < kTypes.size(); ++i) {
+    all.push_back({kTypes[i], kRules[0]});
+    all.push_back({kTypes[i], kRules[i + 1]});
+  }
+  return all;
+}
+
+class DecoderBits : public ::testing::TestWithParam<Kind> {};
+
+std::string name_of_kind(const ::testing::TestParamInfo<Kind>& info) {
+  constexpr const char* kTypes[] = {"Fp32", "Fp16", "Bf16", "Int8", "Int4"};
+  return name_of(info.param.rule) + kTypes[static_cast<size_t>(info.param.dtype)];
+}
+
+INSTANTIATE_TEST_SUITE_P(Kinds, DecoderBits, ::testing::ValuesIn(kinds()), name_of_kind);
 
 TEST_P(DecoderBits, NoneAndOracleAreTheSameInEveryResidencyLayoutWindowSizeAndThreadCount) {
-  const TinyPackage files({.hidden_size = 140, .dtype = GetParam()});
+  const TinyPackage files({.hidden_size = 140, .dtype = GetParam().dtype, .rule = GetParam().rule});
   const std::vector<float> expected = run(files, {.residency = Residency::kNaive});
   for (const float logit : expected) ASSERT_TRUE(std::isfinite(logit));
 
@@ -61,7 +85,7 @@ TEST_P(DecoderBits, NoneAndOracleAreTheSameInEveryResidencyLayoutWindowSizeAndTh
 }
 
 TEST_P(DecoderBits, TheLowRankResultDoesNotDependOnWhereBytesComeFrom) {
-  const TinyPackage files({.dtype = GetParam(), .predictor = TinyPredictor::kRandom});
+  const TinyPackage files({.dtype = GetParam().dtype, .predictor = TinyPredictor::kRandom, .rule = GetParam().rule});
   const std::vector<float> expected =
       run(files, {.predictor = PredictorKind::kLowRank, .residency = Residency::kNaive});
   EXPECT_FALSE(same_bits(expected, run(files, {}))) << "a random predictor must change the result";
@@ -79,7 +103,7 @@ TEST_P(DecoderBits, TheLowRankResultDoesNotDependOnWhereBytesComeFrom) {
 }
 
 TEST_P(DecoderBits, TheOrderOnFlashAndTheHotSetDoNotChangeABit) {
-  const TinyPackage files({.dtype = GetParam(), .permuted = true});
+  const TinyPackage files({.dtype = GetParam().dtype, .permuted = true, .rule = GetParam().rule});
   for (const PredictorKind predictor : {PredictorKind::kNone, PredictorKind::kLowRank, PredictorKind::kOracle}) {
     const std::vector<float> expected = run(files, {.predictor = predictor, .residency = Residency::kNaive});
     for (const Layout layout : {Layout::kBundled, Layout::kSplit}) {
@@ -121,15 +145,17 @@ TEST(Decoder, NaiveReadsEveryRowHoweverFewAreSelected) {
 }
 
 TEST(Decoder, APredictorThatIsExactGivesTheDenseResult) {
-  const TinyPackage files({.predictor = TinyPredictor::kExact});
-  const std::vector<float> dense = run(files, {});
-  const std::vector<float> predicted = run(files, {.predictor = PredictorKind::kLowRank, .capacity_rows = 80});
-  ASSERT_EQ(dense.size(), predicted.size());
-  for (size_t i = 0; i < dense.size(); ++i) EXPECT_NEAR(dense[i], predicted[i], 1e-4 * (1 + std::abs(dense[i])));
+  for (const ActivationRule& rule : {kRules[0], kRules[1], kRules[2]}) {
+    const TinyPackage files({.predictor = TinyPredictor::kExact, .rule = rule});
+    const std::vector<float> dense = run(files, {});
+    const std::vector<float> predicted = run(files, {.predictor = PredictorKind::kLowRank, .capacity_rows = 80});
+    ASSERT_EQ(dense.size(), predicted.size());
+    for (size_t i = 0; i < dense.size(); ++i) EXPECT_NEAR(dense[i], predicted[i], 1e-4 * (1 + std::abs(dense[i])));
+  }
 }
 
 TEST(Decoder, OverlapAndEarlyReadsDoNotChangeABit) {
-  const TinyPackage files({.layers = 4, .predictor = TinyPredictor::kRandom});
+  const TinyPackage files({.layers = 4, .predictor = TinyPredictor::kRandom, .rule = kRules[1]});
   for (const PredictorKind predictor : {PredictorKind::kNone, PredictorKind::kOracle, PredictorKind::kLowRank}) {
     const std::vector<float> expected = run(files, {.predictor = predictor, .residency = Residency::kNaive});
     for (const Residency residency : {Residency::kNaive, Residency::kHybrid, Residency::kCached}) {
@@ -169,9 +195,26 @@ TEST(Decoder, AFailedEarlyReadOfANeuronThatIsNeededIsReportedAndAResetHeals) {
 
 TEST(Decoder, HowAPromptIsCutDoesNotChangeABit) {
   const TinyPackage files;
-  const std::vector<float> expected = run(files, {.max_chunk = 64});
-  for (const uint32_t chunk : {1u, 2u, 5u, 11u})
-    EXPECT_TRUE(same_bits(run(files, {.max_chunk = chunk}), expected)) << chunk;
+  for (const KvType kv : {KvType::kFp32, KvType::kFp16, KvType::kInt8}) {
+    const std::vector<float> expected = run(files, {.max_chunk = 64, .kv = kv});
+    for (const uint32_t chunk : {1u, 2u, 5u, 11u})
+      EXPECT_TRUE(same_bits(run(files, {.max_chunk = chunk, .kv = kv}), expected)) << chunk;
+  }
+}
+
+TEST(Decoder, TheKvCachesElementRoundsAndNoMore) {
+  const TinyPackage files;
+  const std::vector<float> exact = run(files, {.kv = KvType::kFp32});
+  float magnitude = 0;
+  for (const float logit : exact) magnitude = std::max(magnitude, std::abs(logit));
+  for (const auto& [kv, tolerance] : {std::pair{KvType::kFp16, 1e-2f}, std::pair{KvType::kInt8, 1e-1f}}) {
+    const std::vector<float> rounded = run(files, {.kv = kv});
+    EXPECT_FALSE(same_bits(rounded, exact));
+    // Of the prompt alone: from there on a greedy token may be another one.
+    for (uint32_t id = 0; id < files.options().vocab_size; ++id) {
+      EXPECT_NEAR(rounded[id], exact[id], tolerance * magnitude) << id;
+    }
+  }
 }
 
 TEST(Decoder, StagingSizeDoesNotChangeABit) {

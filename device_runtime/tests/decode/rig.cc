@@ -44,8 +44,9 @@ Rig::Rig(const TinyPackage& files, const RigOptions& options, std::unique_ptr<Fl
     }
     naive_.push_back(must(WholeFileReads::open(*package_, {manifest.embedding.file}, *staging_)));
   }
-  weights_ = {manifest.model.hidden_size, manifest.model.ffn_size, manifest.ffn.dtype, {}, {}};
+  weights_ = {manifest.model.hidden_size, manifest.model.ffn_size, manifest.ffn.dtype, {}, {}, {}};
   for (uint32_t layer = 0; layer < manifest.model.layers; ++layer) {
+    weights_.rules.push_back(files.layer(layer).rule);
     std::vector<float> bias = files.layer(layer).up_bias;
     bias.insert(bias.end(), files.layer(layer).down_bias.begin(), files.layer(layer).down_bias.end());
     weights_.biases.push_back(bias);
@@ -54,10 +55,12 @@ Rig::Rig(const TinyPackage& files, const RigOptions& options, std::unique_ptr<Fl
   if (options.predictor == PredictorKind::kLowRank) predictor_ = must(load_lowrank_predictor(*package_, pool_));
   if (options.predictor == PredictorKind::kOracle) predictor_ = must(load_oracle_predictor(*package_, variant, pool_));
   attention_ = std::make_unique<FakeAttention>(manifest.model, options.max_chunk);
-  kv_ = must(KvCache::create(manifest.model.layers, manifest.model.max_context, manifest.model.kv_size(), options.kv));
+  kv_ = must(KvCache::create(manifest.model.layers, manifest.model.max_context,
+                             {manifest.model.kv_heads, manifest.model.head_size, options.kv}));
   FfnStageOptions ffn;
   ffn.read_all = options.residency == Residency::kNaive;
-  ffn.keep_misses = options.residency == Residency::kCached && predictor_ != nullptr;
+  Predictor* const predictor = options.spy != nullptr ? options.spy : predictor_.get();
+  ffn.keep_misses = options.residency == Residency::kCached && predictor != nullptr;
   ffn.overlap = options.overlap;
   ffn.window = options.window;
   ffn.capacity_rows.assign(manifest.model.layers, options.capacity_rows);
@@ -69,7 +72,7 @@ Rig::Rig(const TinyPackage& files, const RigOptions& options, std::unique_ptr<Fl
                                 .embedding = *embedding_,
                                 .attention = *attention_,
                                 .kv = *kv_,
-                                .predictor = predictor_.get(),
+                                .predictor = predictor,
                                 .ffn = *ffn_,
                                 .naive = naive_.empty() ? nullptr : &naive_});
 }

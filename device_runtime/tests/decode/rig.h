@@ -26,6 +26,7 @@ struct RigOptions {
   Layout layout = Layout::kBundled;
   Order order = Order::kNone;
   PredictorKind predictor = PredictorKind::kNone;
+  Predictor* spy = nullptr;  // in its place; must outlive the rig
   Residency residency = Residency::kCached;
   std::optional<uint32_t> window = std::nullopt;
   uint32_t capacity_rows = 0;         // per layer

@@ -69,9 +69,11 @@ TEST(BackendChoice, SaysWhyNot) {
   expect_reason(both, asking("", std::nullopt), 10, kNone, "did not name its chip");
   expect_reason(both, asking(""), 1025, kNone, "context of 1024 tokens, 1025 are needed");
   expect_reason(both, asking(""), 10, kNoLibraries, "no libraries");
-  Options fp32 = asking("");
-  fp32.kv = KvType::kFp32;
-  expect_reason(both, fp32, 10, kNone, "kv=fp16");
+  for (const KvType kv : {KvType::kFp32, KvType::kInt8}) {
+    Options other = asking("");
+    other.kv = kv;
+    expect_reason(both, other, 10, kNone, "kv=fp16");
+  }
 }
 
 TEST(BackendChoice, AnotherChipsProgramsAreNotTakenByName) {

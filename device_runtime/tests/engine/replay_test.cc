@@ -10,6 +10,7 @@
 #include "decode/rig.h"
 #include "package/neuron_lists.h"
 #include "support/package_files.h"
+#include "support/rules.h"
 
 namespace flashneuron {
 namespace {
@@ -73,8 +74,8 @@ class Replays : public ::testing::Test {
   }
 
   // The stage, driven by hand as the decoder drives it, against the replay.
-  void compare(const RigOptions& options) {
-    Rig rig(files_, options);
+  void compare(const TinyPackage& files, const RigOptions& options) {
+    Rig rig(files, options);
     const ModelFacts& facts = rig.package().manifest().model;
     const std::vector<float> x(facts.hidden_size, 0.25f);
     std::vector<float> out(facts.hidden_size);
@@ -89,12 +90,13 @@ class Replays : public ::testing::Test {
       }
     }
     ReplayModel model;
-    model.parts = options.layout == Layout::kBundled ? 1 : 2;
-    model.record_bytes = facts.hidden_size * 2 * (options.layout == Layout::kBundled ? 2 : 1);
-    model.neurons_per_shard = files_.options().neurons_per_shard;
+    const uint32_t rows = facts.gated ? 3 : 2;
+    model.parts = options.layout == Layout::kBundled ? 1 : rows;
+    model.record_bytes = facts.hidden_size * 2 * (options.layout == Layout::kBundled ? rows : 1);
+    model.neurons_per_shard = files.options().neurons_per_shard;
     model.staging_bytes = options.staging_bytes;
     for (uint32_t layer = 0; layer < facts.layers; ++layer) {
-      model.places.push_back(options.order == Order::kNone ? std::vector<uint32_t>() : files_.layer(layer).places);
+      model.places.push_back(options.order == Order::kNone ? std::vector<uint32_t>() : files.layer(layer).places);
     }
     model.capacity_rows.assign(facts.layers, options.capacity_rows);
     model.pinned.assign(facts.layers, options.pinned);
@@ -126,8 +128,7 @@ class Replays : public ::testing::Test {
   }
 
   static constexpr uint32_t kTokens = 40;
-  const TinyPackage files_{{.permuted = true}};
-  const uint32_t neurons_ = files_.options().ffn_size;
+  const uint32_t neurons_ = 200;
   const Rows selected_ = random_rows(2, kTokens, neurons_, 1);
   const Rows expected_ = random_rows(2, kTokens, neurons_, 2);
   const testing::TempFolder folder_;
@@ -136,6 +137,8 @@ class Replays : public ::testing::Test {
 };
 
 TEST_F(Replays, CountsWhatTheStageDoes) {
+  const TinyPackage files({.ffn_size = neurons_, .permuted = true});
+  const TinyPackage gated({.ffn_size = neurons_, .permuted = true, .rule = testing::kRules[3]});
   for (const Layout layout : {Layout::kBundled, Layout::kSplit}) {
     for (const Order order : {Order::kNone, Order::kCoactivation}) {
       for (const uint32_t capacity : {0u, 25u, 90u, 200u}) {
@@ -149,7 +152,8 @@ TEST_F(Replays, CountsWhatTheStageDoes) {
               options.staging_bytes = staging;
               options.reads = {.max_gap_bytes = overlap ? 4096u : 0u, .max_read_bytes = 16384};
               options.overlap = overlap;
-              compare(options);
+              compare(files, options);
+              if (capacity != 90) compare(gated, options);
             }
           }
         }

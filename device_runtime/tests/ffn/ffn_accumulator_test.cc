@@ -11,6 +11,7 @@
 #include "kernels/weights.h"
 #include "support/package_files.h"
 #include "support/random.h"
+#include "support/rules.h"
 
 namespace flashneuron {
 namespace {
@@ -25,16 +26,17 @@ void add(FfnAccumulator& accumulator, std::span<const NeuronRow> rows, size_t to
 
 // One layer with its inputs. Rows lie in memory at odd distances, so that hardly any is aligned to a vector.
 struct Case {
-  Case(uint32_t d, uint32_t f, DType type, size_t token_count, Random& random)
-      : hidden(d), ffn(f), dtype(type), tokens(token_count) {
+  Case(uint32_t d, uint32_t f, DType type, size_t token_count, Random& random, const ActivationRule& rule_ = {})
+      : hidden(d), ffn(f), dtype(type), tokens(token_count), rule(rule_) {
     const float scale = std::sqrt(3.0f / static_cast<float>(d));
+    if (rule.gated) gate = random.uniforms(size_t{f} * d, -scale, scale);
     up = random.uniforms(size_t{f} * d, -scale, scale);
     down = random.uniforms(size_t{f} * d, -1.0f, 1.0f);
     up_bias = random.uniforms(f, -1.0f, 0.2f);
     down_bias = random.uniforms(d, -1.0f, 1.0f);
     down_bias[0] = -0.0f;
     x = random.uniforms(tokens * d, -1.7f, 1.7f);
-    memory.resize(2 * f * (row_bytes(dtype, d) + scale_bytes(dtype, d) + 2) + 1);
+    memory.resize(3 * f * (row_bytes(dtype, d) + scale_bytes(dtype, d) + 2) + 1);
     std::byte* next = memory.data() + 1;
     const auto copy = [&](const testing::Bytes& bytes) {
       const std::byte* placed = next;
@@ -53,18 +55,23 @@ struct Case {
       const kernels::WeightRow placed_up = place(up, n);
       const kernels::WeightRow placed_down = place(down, n);
       rows.push_back({n, placed_up.values, placed_down.values, placed_up.scales, placed_down.scales});
+      if (!rule.gated) continue;
+      const kernels::WeightRow placed_gate = place(gate, n);
+      rows.back().gate = placed_gate.values;
+      rows.back().gate_scales = placed_gate.scales;
     }
   }
 
   float activation(uint32_t n, size_t t) const {
     kernels::RowInput input(dtype, hidden);
     input.set(&x[t * hidden]);
-    const float dot = kernels::reference::dot_row({rows[n].up, rows[n].up_scales}, input);
-    return std::max(dot + up_bias[n], 0.0f);
+    const float of_up = kernels::reference::dot_row({rows[n].up, rows[n].up_scales}, input);
+    const float of_gate = rule.gated ? kernels::reference::dot_row({rows[n].gate, rows[n].gate_scales}, input) : 0.0f;
+    return testing::hidden_value(rule, of_gate, of_up + up_bias[n]);
   }
   bool fires(uint32_t n) const {
     for (size_t t = 0; t < tokens; ++t) {
-      if (activation(n, t) > 0) return true;
+      if (activation(n, t) != 0) return true;
     }
     return false;
   }
@@ -72,7 +79,8 @@ struct Case {
   uint32_t hidden, ffn;
   DType dtype;
   size_t tokens;
-  std::vector<float> up, down, up_bias, down_bias, x;
+  ActivationRule rule;
+  std::vector<float> gate, up, down, up_bias, down_bias, x;
   std::vector<std::byte> memory;
   std::vector<NeuronRow> rows;
 };
@@ -81,7 +89,7 @@ struct Case {
 std::vector<float> run(const Case& c, std::span<const NeuronRow> rows, std::vector<size_t> cuts, int threads) {
   ThreadPool pool(threads);
   FfnAccumulator accumulator(c.hidden, c.dtype, c.tokens, pool);
-  accumulator.begin(c.x, c.tokens, c.up_bias, c.down_bias);
+  accumulator.begin(c.x, c.tokens, c.rule, c.up_bias, c.down_bias);
   cuts.push_back(rows.size());
   size_t start = 0;
   for (const size_t cut : cuts) {
@@ -112,7 +120,7 @@ std::vector<float> by_contract(const Case& c) {
     for (uint32_t block = 0; block < c.ffn; block += FfnAccumulator::kBlock) {
       std::vector<kernels::Term> terms;
       for (uint32_t n = block; n < std::min(block + FfnAccumulator::kBlock, c.ffn); ++n) {
-        if (activation[n] > 0) terms.push_back({{c.rows[n].down, c.rows[n].down_scales}, activation[n]});
+        if (activation[n] != 0) terms.push_back({{c.rows[n].down, c.rows[n].down_scales}, activation[n]});
       }
       kernels::reference::sum_block({.terms = terms, .next = {}, .sum = sum.data()}, c.dtype, 0, c.hidden);
     }
@@ -125,11 +133,14 @@ std::vector<Case> cases() {
   Random random(9);
   std::vector<Case> result;
   for (const DType dtype : {DType::kFp32, DType::kFp16, DType::kBf16, DType::kInt8, DType::kInt4}) {
-    result.emplace_back(40, 200, dtype, 1, random);
     result.emplace_back(256, 300, dtype, 3, random);
-    result.emplace_back(1043, 130, dtype, 1, random);
     result.emplace_back(1043, 70, dtype, 5, random);
-    result.emplace_back(1, 65, dtype, 2, random);
+    for (const ActivationRule& rule : testing::kRules) {
+      result.emplace_back(40, 300, dtype, 1, random, rule);
+      result.emplace_back(1043, 130, dtype, 1, random, rule);
+      result.emplace_back(130, 70, dtype, 3, random, rule);
+      result.emplace_back(1, 65, dtype, 1, random, rule);
+    }
   }
   return result;
 }
@@ -144,13 +155,20 @@ TEST(FfnAccumulator, IsCloseToTheSumInDouble) {
     for (size_t t = 0; t < c.tokens; ++t) {
       std::vector<double> expected(c.down_bias.begin(), c.down_bias.end());
       for (uint32_t n = 0; n < c.ffn; ++n) {
-        double activation = c.up_bias[n];
-        for (size_t i = 0; i < c.hidden; ++i) {
-          activation += static_cast<double>(c.up[size_t{n} * c.hidden + i]) * c.x[t * c.hidden + i];
-        }
-        for (size_t i = 0; i < c.hidden; ++i) {
-          expected[i] += std::max(activation, 0.0) * c.down[size_t{n} * c.hidden + i];
-        }
+        const auto product = [&](const std::vector<float>& matrix) {
+          double sum = 0;
+          for (size_t i = 0; i < c.hidden; ++i) sum += double{matrix[size_t{n} * c.hidden + i]} * c.x[t * c.hidden + i];
+          return sum;
+        };
+        const double up = product(c.up) + c.up_bias[n];
+        const double gate = c.rule.gated ? product(c.gate) : 0;
+        const double silu = gate / (1 + std::exp(-gate));
+        // At its threshold a neuron jumps: rounding decides which side it is on, so the FFN's own test is asked.
+        const double h = !c.rule.gated                            ? std::max(up, 0.0)
+                         : c.activation(n, t) == 0                ? 0
+                         : c.rule.activation == Activation::kSilu ? silu * up
+                                                                  : gate * up;
+        for (size_t i = 0; i < c.hidden; ++i) expected[i] += h * c.down[size_t{n} * c.hidden + i];
       }
       const double tolerance = has_scales(c.dtype) ? 1e-3 : 1e-4;  // inputs of integer rows are rounded to 16 bits
       for (size_t i = 0; i < c.hidden; ++i) ASSERT_NEAR(got[t * c.hidden + i], expected[i], tolerance);
@@ -207,9 +225,9 @@ TEST(FfnAccumulator, RowsMayBeOverwrittenAfterAddAndBeginStartsOver) {
   const Case c(64, 128, DType::kFp16, 1, random);
   ThreadPool pool(2);
   FfnAccumulator accumulator(c.hidden, c.dtype, 1, pool);
-  accumulator.begin(c.x, 1, c.up_bias, c.down_bias);
+  accumulator.begin(c.x, 1, c.rule, c.up_bias, c.down_bias);
   add(accumulator, std::span(c.rows).subspan(70, 1), 1);  // abandoned by the next begin()
-  accumulator.begin(c.x, 1, c.up_bias, c.down_bias);
+  accumulator.begin(c.x, 1, c.rule, c.up_bias, c.down_bias);
   const size_t bytes = row_bytes(c.dtype, c.hidden);
   std::vector<std::byte> slot(2 * bytes);
   for (const NeuronRow& row : c.rows) {

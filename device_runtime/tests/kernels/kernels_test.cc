@@ -140,6 +140,21 @@ TEST_P(Kernels, ConversionsEqualTheReferenceToTheBit) {
   }
 }
 
+TEST_P(Kernels, RoundingToInt8EqualsTheReferenceToTheBit) {
+  for (const size_t count : kCounts) {
+    const auto x = values_of(kind(), count, random_);
+    Bytes expected(count + 1, std::byte{7});
+    Bytes got = expected;
+    const float scale = reference::round_int8(x.data(), expected.data(), count);
+    EXPECT_EQ(round_int8(x.data(), got.data(), count), scale);
+    EXPECT_EQ(got, expected);
+    for (size_t i = 0; i < count; ++i) {
+      if (scale == 0) break;
+      EXPECT_LE(std::abs(static_cast<int8_t>(got[i]) * scale - x[i]), 0.501f * scale) << i;
+    }
+  }
+}
+
 INSTANTIATE_TEST_SUITE_P(, Kernels,
                          ::testing::Combine(::testing::ValuesIn(hwy::SupportedAndGeneratedTargets()),
                                             ::testing::Values(DType::kFp32, DType::kFp16, DType::kBf16),

@@ -88,7 +88,7 @@ TEST(Runner, RefusesValuesByNameAndRange) {
   refused("predictor=best", {"none, lowrank, oracle"});
   refused("layout=flat", {"bundled, split"});
   refused("order=random", {"none, coactivation"});
-  refused("kv=int8", {"fp32, fp16"});
+  refused("kv=int4", {"fp32, fp16, int8"});
   refused("backend=gpu", {"auto, xnnpack, qnn, qnn-CHIP"});
   refused("temperature=nan", {"temperature"});
   refused("temperature=-1", {"temperature"});

@@ -94,11 +94,11 @@ void write_file(const std::filesystem::path& path, std::span<const std::byte> by
   if (!file.flush()) throw std::runtime_error("cannot write " + path.string());
 }
 
-Bytes ffn_shard(const ShardShape& shape, uint32_t first, std::span<const float> up, std::span<const float> down) {
+Bytes ffn_shard(const ShardShape& shape, uint32_t first, const std::vector<std::span<const float>>& matrices) {
   using namespace std::string_view_literals;
   const uint32_t count = std::min(shape.neurons_per_shard, shape.ffn_size - first);
   const auto vector = static_cast<uint32_t>(row_bytes(shape.dtype, shape.hidden_size));
-  const uint32_t record = (shape.part == 0 ? 2 : 1) * vector;
+  const uint32_t record = static_cast<uint32_t>(matrices.size()) * vector;
   const uint32_t stride = (record + 63) / 64 * 64;
   Bytes bytes(kShardHeaderBytes);
   put(bytes, 0, "FNFFN\0\0\1"sv);
@@ -116,8 +116,9 @@ Bytes ffn_shard(const ShardShape& shape, uint32_t first, std::span<const float> 
   for (size_t i = 0; i < std::size(fields); ++i) put(bytes, 8 + 4 * i, fields[i]);
   for (uint32_t neuron = first; neuron < first + count; ++neuron) {
     const size_t row = size_t{neuron} * shape.hidden_size;
-    if (shape.part != 2) append(bytes, stored_row(up.subspan(row, shape.hidden_size), shape.dtype).values);
-    if (shape.part != 1) append(bytes, stored_row(down.subspan(row, shape.hidden_size), shape.dtype).values);
+    for (const std::span<const float> matrix : matrices) {
+      append(bytes, stored_row(matrix.subspan(row, shape.hidden_size), shape.dtype).values);
+    }
     pad(bytes);
   }
   return bytes;
@@ -127,9 +128,10 @@ Bytes predictor_file(const PredictorShape& shape, std::span<const float> bias, s
                      std::span<const float> b) {
   using namespace std::string_view_literals;
   Bytes bytes(kPredictorHeaderBytes);
-  put(bytes, 0, "FNPRED\0\1"sv);
+  put(bytes, 0, shape.relu ? "FNPRED\0\2"sv : "FNPRED\0\1"sv);
   const uint32_t fields[] = {kPredictorHeaderBytes, shape.layer, shape.hidden_size,
-                             shape.ffn_size,        shape.rank,  static_cast<uint32_t>(shape.dtype)};
+                             shape.ffn_size,        shape.rank,  static_cast<uint32_t>(shape.dtype),
+                             shape.relu ? 1u : 0u};
   for (size_t i = 0; i < std::size(fields); ++i) put(bytes, 8 + 4 * i, fields[i]);
   const StoredRow stored_a = stored_rows(a, shape.hidden_size, shape.dtype);
   const StoredRow stored_b = stored_rows(b, shape.rank, shape.dtype);

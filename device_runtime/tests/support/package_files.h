@@ -31,7 +31,7 @@ std::string sha256(std::span<const std::byte> bytes);
 void write_file(const std::filesystem::path& path, std::span<const std::byte> bytes);
 
 struct ShardShape {
-  uint32_t part = 0;  // 0 bundle, 1 up, 2 down
+  uint32_t part = 0;  // 0 bundle, 1 up, 2 down, 3 gate
   DType dtype = DType::kFp32;
   uint32_t layer = 0;
   uint32_t hidden_size = 0;
@@ -39,8 +39,9 @@ struct ShardShape {
   uint32_t neurons_per_shard = 0;
 };
 
-// One shard: up and down are [ffn_size, hidden_size]; its neurons are first, first + 1, …
-Bytes ffn_shard(const ShardShape& shape, uint32_t first, std::span<const float> up, std::span<const float> down);
+// One shard of neurons first, first + 1, … A record holds the neuron's row of each of `matrices`, [ffn_size,
+// hidden_size].
+Bytes ffn_shard(const ShardShape& shape, uint32_t first, const std::vector<std::span<const float>>& matrices);
 
 struct PredictorShape {
   DType dtype = DType::kFp32;
@@ -48,6 +49,7 @@ struct PredictorShape {
   uint32_t hidden_size = 0;
   uint32_t ffn_size = 0;
   uint32_t rank = 0;
+  bool relu = false;
 };
 
 // bias is [ffn_size], a [rank, hidden_size], b [ffn_size, rank].

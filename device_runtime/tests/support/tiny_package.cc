@@ -49,17 +49,24 @@ const char* name_of(DType dtype) {
 DType embedding_type(DType dtype) { return has_scales(dtype) ? DType::kFp16 : dtype; }
 DType predictor_type(DType dtype) { return has_scales(dtype) ? DType::kInt8 : dtype; }
 
-TinyLayer random_layer(const TinyPackageOptions& options, Random& random) {
+bool has_thresholds(const ActivationRule& rule) {
+  return rule.activation == Activation::kFatRelu || rule.activation == Activation::kSilu;
+}
+
+TinyLayer random_layer(const TinyPackageOptions& options, uint32_t number, Random& random) {
   const size_t d = options.hidden_size;
   const size_t f = options.ffn_size;
   // For x of variance 1 a product with an up row has variance 1, so the bias silences about two thirds.
   const float up_scale = std::sqrt(3.0f / static_cast<float>(d));
   const float down_scale = std::sqrt(3.0f / static_cast<float>(f));
   TinyLayer layer;
+  layer.rule = options.rule;
+  if (has_thresholds(layer.rule)) layer.rule.threshold += 0.05f * static_cast<float>(number);
   layer.up = rounded(random.uniforms(f * d, -up_scale, up_scale), d, options.dtype);
   layer.down = rounded(random.uniforms(f * d, -down_scale, down_scale), d, options.dtype);
   layer.up_bias = random.uniforms(f, -0.9f, 0.0f);
   layer.down_bias = random.uniforms(d, -0.1f, 0.1f);
+  if (layer.rule.gated) layer.gate = rounded(random.uniforms(f * d, -up_scale, up_scale), d, options.dtype);
   layer.places.resize(f);
   std::iota(layer.places.begin(), layer.places.end(), 0u);
   std::shuffle(layer.places.begin(), layer.places.end(), std::mt19937(options.ffn_size));
@@ -72,8 +79,9 @@ TinyLayer random_layer(const TinyPackageOptions& options, Random& random) {
     layer.rank = options.hidden_size;
     layer.a.resize(d * d);
     for (size_t i = 0; i < d; ++i) layer.a[i * d + i] = 1.0f;
-    layer.b = layer.up;
-    layer.bias = layer.up_bias;
+    layer.b = layer.rule.gated ? layer.gate : layer.up;
+    layer.bias = layer.rule.gated ? std::vector<float>(f) : layer.up_bias;
+    if (layer.rule.activation == Activation::kFatRelu) layer.bias.assign(f, -layer.rule.threshold);
   }
   return layer;
 }
@@ -84,6 +92,7 @@ TinyLayer at_places(const TinyPackageOptions& options, const TinyLayer& layer) {
   const auto d = static_cast<std::ptrdiff_t>(options.hidden_size);
   for (uint32_t n = 0; n < options.ffn_size; ++n) {
     const std::ptrdiff_t to = layer.places[n] * d;
+    if (layer.rule.gated) std::copy_n(layer.gate.begin() + n * d, d, moved.gate.begin() + to);
     std::copy_n(layer.up.begin() + n * d, d, moved.up.begin() + to);
     std::copy_n(layer.down.begin() + n * d, d, moved.down.begin() + to);
   }
@@ -93,7 +102,11 @@ TinyLayer at_places(const TinyPackageOptions& options, const TinyLayer& layer) {
 // Rows of `weights` are in order of places.
 json shard_files(Files& files, const TinyPackageOptions& options, const TinyLayer& weights, uint32_t layer,
                  uint32_t part, const std::string& order) {
-  static constexpr const char* kNames[] = {"bundle", "up", "down"};
+  static constexpr const char* kNames[] = {"bundle", "up", "down", "gate"};
+  std::vector<std::span<const float>> matrices;
+  if (part == 3 || (part == 0 && weights.rule.gated)) matrices.emplace_back(weights.gate);
+  if (part < 2) matrices.emplace_back(weights.up);
+  if (part == 0 || part == 2) matrices.emplace_back(weights.down);
   const ShardShape shape = {
       part, options.dtype, layer, options.hidden_size, options.ffn_size, options.neurons_per_shard};
   const std::string folder = (part == 0 ? "ffn/bundled-" : "ffn/split-") + order + "/layer_";
@@ -102,7 +115,7 @@ json shard_files(Files& files, const TinyPackageOptions& options, const TinyLaye
     char number[16];
     std::snprintf(number, sizeof(number), "%04u", first / options.neurons_per_shard);
     const std::string name = layer_name(folder, layer, std::string(".") + kNames[part] + "." + number + ".ffn");
-    files[name] = {ffn_shard(shape, first, weights.up, weights.down), "ffn"};
+    files[name] = {ffn_shard(shape, first, matrices), "ffn"};
     names.push_back(name);
   }
   return names;
@@ -119,10 +132,12 @@ json ffn_facts(Files& files, const TinyPackageOptions& options, const std::vecto
     files[bias.back()] = {values, "ffn_bias"};
     if (has_scales(options.dtype)) {
       scales.push_back(layer_name("ffn/layer_", l, ".scales"));
-      Bytes up_scales = stored_rows(layers[l].up, options.hidden_size, options.dtype).scales;
-      const Bytes down_scales = stored_rows(layers[l].down, options.hidden_size, options.dtype).scales;
-      up_scales.insert(up_scales.end(), down_scales.begin(), down_scales.end());
-      files[scales.back()] = {up_scales, "ffn_scales"};
+      Bytes all;
+      for (const std::vector<float>* matrix : {&layers[l].gate, &layers[l].up, &layers[l].down}) {
+        const Bytes each = stored_rows(*matrix, options.hidden_size, options.dtype).scales;
+        all.insert(all.end(), each.begin(), each.end());
+      }
+      files[scales.back()] = {all, "ffn_scales"};
     }
   }
   json variants = json::array();
@@ -136,6 +151,7 @@ json ffn_facts(Files& files, const TinyPackageOptions& options, const std::vecto
         of_layers.push_back({{"bundle", shards(0)}});
       } else {
         of_layers.push_back({{"up", shards(1)}, {"down", shards(2)}});
+        if (options.rule.gated) of_layers.back()["gate"] = shards(3);
       }
       places.push_back(layer_name("ffn/" + layout + "_", l, "." + order + ".places"));
       const auto* bytes = reinterpret_cast<const std::byte*>(rows.places.data());
@@ -177,14 +193,16 @@ json predictor_facts(Files& files, const TinyPackageOptions& options, const std:
   for (uint32_t l = 0; l < options.layers; ++l) {
     const TinyLayer& layer = layers[l];
     const std::string name = layer_name("predictor/layer_", l, ".pred");
-    const PredictorShape shape = {predictor_type(options.dtype), l, options.hidden_size, options.ffn_size, layer.rank};
+    const PredictorShape shape = {predictor_type(options.dtype), l, options.hidden_size, options.ffn_size, layer.rank,
+                                  options.predictor_relu};
     files[name] = {predictor_file(shape, layer.bias, layer.a, layer.b), "predictor"};
     of_layers.push_back({{"file", name}, {"rank", layer.rank}, {"density", 0.3}});
   }
-  return json::array({{{"kind", "lowrank"}, {"input", "ffn_input"}, {"layers", of_layers}}});
+  return json::array({{{"kind", "lowrank"}, {"input", options.predictor_input}, {"layers", of_layers}}});
 }
 
 json manifest_of(Files& files, const TinyPackageOptions& options, const std::vector<TinyLayer>& layers) {
+  static constexpr const char* kActivations[] = {"relu", "fatrelu", "drelu", "silu"};
   const uint32_t heads = 2;
   json manifest = {
       {"format", "flashneuron-package"},
@@ -194,8 +212,8 @@ json manifest_of(Files& files, const TinyPackageOptions& options, const std::vec
       {"synthetic", true},
       {"model",
        {{"family", "opt"},
-        {"activation", "relu"},
-        {"gated", false},
+        {"activation", kActivations[static_cast<size_t>(options.rule.activation)]},
+        {"gated", options.rule.gated},
         {"layers", options.layers},
         {"hidden_size", options.hidden_size},
         {"ffn_size", options.ffn_size},
@@ -214,6 +232,11 @@ json manifest_of(Files& files, const TinyPackageOptions& options, const std::vec
       {"ffn", ffn_facts(files, options, layers)},
       {"predictors", predictor_facts(files, options, layers)},
   };
+  if (has_thresholds(options.rule)) {
+    json& thresholds = manifest["model"]["thresholds"];
+    thresholds["on"] = options.rule.on == ThresholdOn::kGate ? "gate" : "product";
+    for (const TinyLayer& layer : layers) thresholds["layers"].push_back(layer.rule.threshold);
+  }
   json entries = json::array();
   for (const auto& [path, file] : files) {
     entries.push_back(
@@ -230,7 +253,7 @@ TinyPackage::TinyPackage(const TinyPackageOptions& options) : options_(options) 
   const size_t rows = size_t{options.vocab_size} + options.max_context;
   embedding_ = rounded(random.uniforms(rows * options.hidden_size, -1.0f, 1.0f), options.hidden_size,
                        embedding_type(options.dtype));
-  for (uint32_t l = 0; l < options.layers; ++l) layers_.push_back(random_layer(options, random));
+  for (uint32_t l = 0; l < options.layers; ++l) layers_.push_back(random_layer(options, l, random));
   Files files;
   files["embedding.bin"] = {elements(embedding_, embedding_type(options.dtype)), "embedding"};
   files["tokenizer.json"] = {text_bytes("{}"), "tokenizer"};

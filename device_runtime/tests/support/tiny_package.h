@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "core/activation.h"
 #include "core/dtype.h"
 #include "support/temp_folder.h"
 
@@ -14,7 +15,8 @@ namespace flashneuron::testing {
 enum class TinyPredictor {
   kNone,
   kRandom,  // of rank `predictor_rank`; selects about half of the neurons, whatever fires
-  kExact,   // A is the identity and B the up rows: selects exactly the neurons that fire
+  kExact,   // A is the identity and B the up rows, or the gates': selects exactly the neurons that fire with relu and
+            // fatrelu, with others those whose gate is over 0
 };
 
 struct TinyPackageOptions {
@@ -31,11 +33,16 @@ struct TinyPackageOptions {
   uint32_t neurons_per_shard = 64;
   TinyPredictor predictor = TinyPredictor::kExact;
   uint32_t predictor_rank = 8;
+  bool predictor_relu = false;
+  std::string predictor_input = "ffn_input";
   uint64_t seed = 1;
+  ActivationRule rule = {};  // of layer 0; of layer l the threshold, where there are any, is 0.05 l higher
 };
 
 // Values are those that the files hold, after rounding to the package's dtype.
 struct TinyLayer {
+  ActivationRule rule;
+  std::vector<float> gate;       // [ffn_size, hidden_size]; empty without a gate
   std::vector<float> up;         // [ffn_size, hidden_size]
   std::vector<float> down;       // [ffn_size, hidden_size]: row n is neuron n's down column
   std::vector<float> up_bias;    // [ffn_size]; about a third of the neurons fire

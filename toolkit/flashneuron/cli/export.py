@@ -21,10 +21,28 @@ from flashneuron.errors import InputError
 @recipe_options
 @click.option("--recall", type=float, default=0.99, show_default=True, help="Share of firing neurons to predict.")
 @click.option("--rank", type=int, help="Rank of every predictor. Default: chosen per layer by --recall.")
+@click.option(
+    "--predictors-from",
+    metavar="DIR|train",
+    help="Predictors made elsewhere: PowerInfer's model_LAYER.pt, or what train-predictor wrote; `train` makes new "
+    "ones. Default: those that the checkpoint carries (TurboSparse), else train.",
+)
+@click.option("--fit-thresholds", is_flag=True, help="Move thresholds of such predictors until --recall is reached.")
+@click.option("--sparsity", type=float, help="Share of neurons to silence; for dense SwiGLU models, see `sparsity`.")
+@click.option(
+    "--threshold-on",
+    type=click.Choice(["gate", "product"]),
+    default="gate",
+    show_default=True,
+    help="What must be large: the gate, which saves up and down, or gate times up, which saves down.",
+)
 @text_option()
 @format_option("table", "json")
 def command(model: Path, output: Path, style: str, **options: Any) -> None:
-    """Make a model package of MODEL, a Hugging Face folder of a ReLU model (OPT).
+    """Make a model package of MODEL, a Hugging Face folder (OPT, Falcon, Llama, Mistral, Qwen, MiniCPM, Bamboo).
+
+    ReLU models are sparse by themselves. Of a dense SwiGLU model --sparsity silences the neurons that matter least:
+    `flashneuron sparsity MODEL` shows what each choice costs.
 
     Interrupted, it leaves PKG.partial and the same command goes on from there.
 
@@ -32,6 +50,8 @@ def command(model: Path, output: Path, style: str, **options: Any) -> None:
     Examples:
       flashneuron export models/sample -o sample.fnpkg
       flashneuron export opt-1.3b -o opt.fnpkg --layout bundled,split --text wiki.txt
+      flashneuron export relu-llama -o llama.fnpkg --predictors-from relu-llama-predictors --fit-thresholds
+      flashneuron export SmolLM2-135M -o smol.fnpkg --sparsity 0.5 --threshold-on product
     """
     try:
         from flashneuron.export.pipeline import export_model

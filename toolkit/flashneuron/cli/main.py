@@ -13,6 +13,7 @@ from flashneuron.errors import FlashneuronError
 
 # Name → module under cli/ whose `command` is the click command. Help lists them in this order: the order of work.
 COMMANDS = {
+    "sparsity": "sparsity",
     "export": "export",
     "train-predictor": "train_predictor",
     "synth": "synth",

@@ -65,7 +65,7 @@ def render(data: dict[str, Any]) -> str:
     shape = f"{model['layers']} layers × {model['hidden_size']}, FFN {model['ffn_size']}, {model['heads']} heads"
     facts = [
         ("name", data["name"] + (" (synthetic: random weights)" if data["synthetic"] else "")),
-        ("model", f"{model['family']}, {model['activation']}, {shape}"),
+        ("model", f"{model['family']}, {_activation_text(model)}, {shape}"),
         ("vocabulary, context", f"{model['vocab_size']}, {model['max_context']}"),
         *[("attention", _attention_text(found)) for found in data["attention"]],
         *[
@@ -83,6 +83,15 @@ def render(data: dict[str, Any]) -> str:
     return "\n\n".join([*parts, *render_lowering(data["lowering"]), render_predictors(data["predictor"])])
 
 
+def _activation_text(model: dict[str, Any]) -> str:
+    """With where its thresholds are, if it has any, and how high."""
+    text = f"{'gated ' if model['gated'] else ''}{model['activation']}"
+    if model["thresholds"] is None:
+        return text
+    lowest, highest = (pick(model["thresholds"]["layers"]) for pick in (min, max))
+    return f"{text} over {lowest:.4g} … {highest:.4g} on {model['thresholds']['on']}"
+
+
 def _attention_text(facts: dict[str, Any]) -> str:
     text = f"{facts['backend']} {facts['dtype']}, chunks of up to {facts['max_chunk']}"
     if facts.get("contexts"):
@@ -98,6 +107,9 @@ def render_predictors(table: dict[str, Any] | None) -> str:
     rows = [(str(row["layer"]), str(row["rank"]), *(f"{row[name]:.2%}" for name in names)) for row in table["layers"]]
     headings = ("layer", "rank", "fire", "predicted", "recall", "precision")
     shown = text_table(headings, rows)
+    if table["given"] is not None:
+        thresholds = "fitted to calibration text" if table["thresholds_fitted"] else "as they were"
+        shown = f"predictors from {table['given']}, thresholds {thresholds}, input {table['input']}\n\n{shown}"
     if table["dense"] is None or table["predicted"] is None:
         return shown
     dense, predicted = (table[name]["perplexity"] for name in ("dense", "predicted"))

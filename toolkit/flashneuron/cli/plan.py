@@ -30,11 +30,12 @@ from flashneuron.report.plan_table import plan_json, plan_text
     show_default=True,
     help="With --replay: of its weights.",
 )
+@click.option("--gated", is_flag=True, help="With --replay: its neurons have gates.")
 @device_option
 @format_option("table", "json")
 def command(
     package: Path | None, curve: Path | None, tokens: int | None, replay: Path | None, hidden_size: int | None,
-    dtype: Any, device: str | None, style: str, **texts: Any,
+    dtype: Any, gated: bool, device: str | None, style: str, **texts: Any,
 ) -> None:  # fmt: skip
     """Predict what PKG will cost on a probed device, for every combination of the listed options; recommend one.
 
@@ -61,7 +62,7 @@ def command(
             planned = of_package(package, lists, tokens, target)
         else:
             assert replay is not None
-            planned = of_trace(replay, lists, hidden_size, dtype, target)
+            planned = of_trace(replay, lists, hidden_size, dtype, gated, target)
         plan = make_plan(planned.points, planned.predict_one)
     notes = [planned.simulated, f"{target.name} by its curve in {curve}" if curve else None]
     simulated = "; ".join(filter(None, notes)) or None

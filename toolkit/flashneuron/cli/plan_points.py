@@ -41,16 +41,17 @@ def of_package(folder: Path, lists: Mapping[str, Sequence[str]], tokens: int | N
 
 
 def of_trace(
-    path: Path, lists: Mapping[str, Sequence[str]], hidden_size: int | None, dtype: DType, target: Target
+    path: Path, lists: Mapping[str, Sequence[str]], hidden_size: int | None, dtype: DType, gated: bool, target: Target
 ) -> Planned:
     if hidden_size is None:
         raise InputError("--replay needs --hidden-size, which a trace does not tell")
-    trace, predict_one = simulation(path, hidden_size, dtype, local_runner(), target)
+    trace, predict_one = simulation(path, hidden_size, dtype, local_runner(), target, gated)
     points = _grid(lists)
     if "ram" not in lists:
-        whole = all_rows_bytes(trace, hidden_size, dtype)
+        whole = all_rows_bytes(trace, hidden_size, dtype, gated)
         points = [replace(point, ram=max(1, int(share * whole))) for point in points for share in SHARES]
-    what = f"{trace.layers} layers of {trace.ffn_size} neurons, hidden size {hidden_size}, {dtype}"
+    neurons = f"{trace.ffn_size} {'gated ' if gated else ''}neurons"
+    what = f"{trace.layers} layers of {neurons}, hidden size {hidden_size}, {dtype}"
     return Planned(points, predict_one, f"{what}, by the trace {path}; {LEFT_OUT}")
 
 

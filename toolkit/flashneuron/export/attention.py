@@ -69,6 +69,13 @@ def check_attention(spec: ModelSpec, dtype: BlockDtype) -> None:
             raise InputError(f"{what}; choose int8")
 
 
+def check_standard(spec: ModelSpec) -> None:
+    """Can attention be written in standard operators alone (model/standard_attention.py)? Errors: InputError."""
+    if spec.rope is not None or spec.alibi:
+        what = f"--backend qnn and --onnx know no {'ALiBi' if spec.alibi else 'RoPE'} yet, which {spec.family} needs"
+        raise InputError(f"{what}; use --backend xnnpack")
+
+
 def program_bytes(spec: ModelSpec, dtype: BlockDtype) -> int:
     """Size of all programs, roughly and from above."""
     q, kv, d = spec.heads * spec.head_size, spec.kv_heads * spec.head_size, spec.hidden_size
@@ -79,12 +86,12 @@ def program_bytes(spec: ModelSpec, dtype: BlockDtype) -> int:
 
 
 def trace_layer(spec: ModelSpec, block: Block, max_chunk: int) -> torch.export.ExportedProgram:
-    """Traced for 1 … max_chunk tokens, over a cache of up to max_context rows of either element."""
+    """Traced for 1 … max_chunk tokens, over a cache of up to max_context rows of any element."""
     kv_size = spec.kv_heads * spec.head_size
     hidden = torch.zeros(2, spec.hidden_size)
     cache = torch.zeros(2, 4 * kv_size, dtype=torch.uint8)
     tokens = {0: Dim.DYNAMIC(min=1, max=max_chunk)}
-    rows = {0: Dim.DYNAMIC(min=1, max=spec.max_context), 1: Dim.DYNAMIC(min=2 * kv_size, max=4 * kv_size)}
+    rows = {0: Dim.DYNAMIC(min=1, max=spec.max_context), 1: Dim.DYNAMIC(min=kv_size, max=4 * kv_size)}
     inputs = (hidden, hidden.clone(), cache, cache.clone(), torch.zeros(1, dtype=torch.int64))
     with torch.no_grad():
         return torch.export.export(block, inputs, dynamic_shapes=(tokens, tokens, rows, rows, None), strict=False)

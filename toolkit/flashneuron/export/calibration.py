@@ -73,4 +73,4 @@ class TextPass:
             block = AttentionBlock(spec, layer, self._weights).eval()
             residual, ffn_input, k, v = block(self.residual, self.ffn_out, cache, cache, start)
             yield block, LayerInputs(self.residual, self.ffn_out, k, v)
-            self.residual, self.ffn_out = residual, Ffn.load(self._weights, layer)(ffn_input)
+            self.residual, self.ffn_out = residual, Ffn.load(spec, self._weights, layer)(ffn_input)

@@ -7,11 +7,10 @@ from pathlib import Path
 
 from flashneuron.errors import InputError
 from flashneuron.export.attention import program_bytes
-from flashneuron.export.ffn import PARTS, plan_ffn
+from flashneuron.export.ffn import geometry_of, layout_parts, plan_ffn
 from flashneuron.export.npu_attention import npu_bytes
 from flashneuron.export.recipe import ExportRecipe
 from flashneuron.model.spec import ModelSpec
-from flashneuron.package.ffn_file import FfnGeometry
 from flashneuron.package.layout import bias_bytes, element_bytes, float_dtype, predictor_dtype, scales_bytes
 from flashneuron.package.predictor_file import predictor_bytes
 from flashneuron.package.trace_file import trace_bytes
@@ -24,12 +23,12 @@ def estimate_bytes(spec: ModelSpec, recipe: ExportRecipe) -> int:
     """Size of the package; without a given rank, predictors are taken to have an eighth of hidden_size."""
     d, ffn, size = spec.hidden_size, spec.ffn_size, element_bytes(float_dtype(recipe.dtype))
     total = _OTHER_BYTES + (spec.vocab_size + spec.position_rows) * d * size
-    total += spec.layers * (bias_bytes(d, ffn) + scales_bytes(recipe.dtype, d, ffn))
+    total += spec.layers * (bias_bytes(d, ffn) + scales_bytes(recipe.dtype, d, ffn, spec.gated))
     total += program_bytes(spec, recipe.attention) if "xnnpack" in recipe.backends else 0
     total += npu_bytes(spec, recipe)
     for variant in plan_ffn(spec, recipe.dtype, recipe.layouts, recipe.orders).variants:
-        for part in PARTS[variant.layout]:
-            geometry = FfnGeometry(part, recipe.dtype, d, ffn, variant.neurons_per_shard)
+        for part in layout_parts(variant.layout, spec.gated):
+            geometry = geometry_of(spec, part, recipe.dtype, variant.neurons_per_shard)
             total += spec.layers * sum(geometry.shard_bytes(shard) for shard in range(geometry.shard_count))
     if recipe.predictor == "lowrank":
         total += spec.layers * predictor_bytes(d, ffn, recipe.rank or max(1, d // 8), predictor_dtype(recipe.dtype))

@@ -20,7 +20,6 @@ from flashneuron.package.neuron_lists import inverse, read_places
 from flashneuron.package.schema import FfnFacts, FfnLayerFiles, FfnVariant, Layout, Order
 from flashneuron.progress import Progress
 
-PARTS: dict[Layout, tuple[Part, ...]] = {"bundled": (Part.BUNDLE,), "split": (Part.UP, Part.DOWN)}
 Array = np.ndarray[Any, Any]
 
 
@@ -49,15 +48,16 @@ def plan_ffn(spec: ModelSpec, dtype: DType, layouts: Sequence[Layout], orders: S
     """The files that there will be, but for frequencies."""
     variants = []
     for layout, order in itertools.product(layouts, orders):
-        per_shard = neurons_per_shard(PARTS[layout][0], dtype, spec.hidden_size, spec.ffn_size)
+        parts = layout_parts(layout, spec.gated)
+        per_shard = neurons_per_shard(parts[0].rows(spec.gated), dtype, spec.hidden_size, spec.ffn_size)
         layers = []
         for layer in range(spec.layers):
             files = {
                 part.name.lower(): tuple(
                     f"ffn/{layout}-{order}/layer_{layer:03}.{part.name.lower()}.{shard:04}.ffn"
-                    for shard in range(FfnGeometry(part, dtype, spec.hidden_size, spec.ffn_size, per_shard).shard_count)
+                    for shard in range(geometry_of(spec, part, dtype, per_shard).shard_count)
                 )
-                for part in PARTS[layout]
+                for part in parts
             }
             layers.append(FfnLayerFiles(**files))
         places = None if order == "none" else tuple(places_file(layout, layer) for layer in range(spec.layers))
@@ -70,19 +70,26 @@ def plan_ffn(spec: ModelSpec, dtype: DType, layouts: Sequence[Layout], orders: S
     return FfnFacts(dtype=dtype, bias=bias, scales=scales if has_scales else None, variants=tuple(variants))
 
 
+def layout_parts(layout: Layout, gated: bool) -> tuple[Part, ...]:
+    """What a layer's files of a layout hold, in the order of a bundle's rows."""
+    if layout == "bundled":
+        return (Part.BUNDLE,)
+    return (*((Part.GATE,) if gated else ()), Part.UP, Part.DOWN)
+
+
+def geometry_of(spec: ModelSpec, part: Part, dtype: DType, per_shard: int) -> FfnGeometry:
+    return FfnGeometry(part, dtype, spec.hidden_size, spec.ffn_size, per_shard, part.rows(spec.gated))
+
+
 def _write_layer(spec: ModelSpec, weights: Weights, folder: Path, facts: FfnFacts, layer: int) -> None:
     name = f"layers.{layer}.ffn"
     bias = folder / facts.bias[layer]
     if not bias.exists():
-        biases = [weights[f"{name}.{part}.bias"].float().numpy() for part in ("up", "down")]
+        sizes = {f"{name}.up.bias": spec.ffn_size, f"{name}.down.bias": spec.hidden_size}
+        biases = [weights[key].float().numpy() if key in weights else np.zeros(size) for key, size in sizes.items()]
         atomic_write(bias, np.concatenate(biases).astype("<f4").tobytes())
     missing = [
-        (
-            variant,
-            FfnGeometry(part, facts.dtype, spec.hidden_size, spec.ffn_size, variant.neurons_per_shard),
-            number,
-            path,
-        )
+        (variant, geometry_of(spec, part, facts.dtype, variant.neurons_per_shard), number, path)
         for variant in facts.variants
         for part, shards in variant.layers[layer].parts(variant.layout).items()
         for number, path in enumerate(shards)
@@ -91,14 +98,16 @@ def _write_layer(spec: ModelSpec, weights: Weights, folder: Path, facts: FfnFact
     scales = folder / facts.scales[layer] if facts.scales else None
     if not missing and (scales is None or scales.exists()):
         return
-    stored = (
-        stored_rows(weights[f"{name}.up.weight"], facts.dtype, f"{name}.up.weight", UP_CLIPS),
-        stored_rows(weights[f"{name}.down.weight"].T, facts.dtype, f"{name}.down.weight"),
-    )
+    stored = {
+        part: stored_rows(weights[f"{name}.{row}.weight"], facts.dtype, f"{name}.{row}.weight", UP_CLIPS)
+        for part, row in ((Part.GATE, "gate"), (Part.UP, "up"))
+        if part is not Part.GATE or spec.gated
+    }
+    stored[Part.DOWN] = stored_rows(weights[f"{name}.down.weight"].T, facts.dtype, f"{name}.down.weight")
     if scales is not None:
-        atomic_write(scales, b"".join(part.scales.tobytes() for part in stored if part.scales is not None))
-    up, down = (part.elements for part in stored)
-    matrices: dict[Part, tuple[Array, ...]] = {Part.BUNDLE: (up, down), Part.UP: (up,), Part.DOWN: (down,)}
+        atomic_write(scales, b"".join(rows.scales.tobytes() for rows in stored.values() if rows.scales is not None))
+    matrices: dict[Part, tuple[Array, ...]] = {part: (rows.elements,) for part, rows in stored.items()}
+    matrices[Part.BUNDLE] = tuple(rows.elements for rows in stored.values())
     for variant, geometry, number, path in missing:
         rows = partial(_records, matrices[geometry.part], neurons_by_place(folder, variant, layer))
         write_shard(folder / path, geometry, layer, number, rows)

@@ -79,18 +79,16 @@ class StoredModel:
         records = np.concatenate(parts, axis=1)
         if variant.places is not None:
             records = records[read_places(self.folder / variant.places[index])]
-        vectors = np.split(records, 2, axis=1)
-        scales: list[np.ndarray[Any, Any] | None] = [None, None]
+        names = (["gate"] if self.spec.gated else []) + ["up", "down"]
+        scales: list[np.ndarray[Any, Any] | None] = [None] * len(names)
         if self.ffn.scales is not None:
             stored = np.fromfile(self.folder / self.ffn.scales[index], scale_dtype(self.ffn.dtype))
-            scales = list(stored.reshape(2, neurons, row_scales(self.ffn.dtype, width)))
-        bias = np.fromfile(self.folder / self.ffn.bias[index], "<f4")
-        up, down_rows = (
-            torch.from_numpy(decode(rows, scale, self.ffn.dtype, width))
-            for rows, scale in zip(vectors, scales, strict=True)
-        )
-        down = down_rows.T
-        return Ffn(up, torch.from_numpy(bias[: len(up)]), down, torch.from_numpy(bias[len(up) :]))
+            scales = list(stored.reshape(len(names), neurons, row_scales(self.ffn.dtype, width)))
+        vectors = zip(names, np.split(records, len(names), axis=1), scales, strict=True)
+        tensors = {name: torch.from_numpy(decode(rows, scale, self.ffn.dtype, width)) for name, rows, scale in vectors}
+        bias = torch.from_numpy(np.fromfile(self.folder / self.ffn.bias[index], "<f4"))
+        tensors |= {"down": tensors["down"].T, "up_bias": bias[:neurons], "down_bias": bias[neurons:]}
+        return Ffn.of(self.spec, index, tensors)
 
 
 def write_golden(model: StoredModel, tokenizer_json: bytes, backends: Sequence[str], progress: Progress) -> None:
@@ -118,7 +116,7 @@ def write_golden(model: StoredModel, tokenizer_json: bytes, backends: Sequence[s
 def model_bytes(spec: ModelSpec) -> int:
     """fp32 bytes of layers and head, roughly (biases and norms left out)."""
     d, kv = spec.hidden_size, spec.kv_heads * spec.head_size
-    layer = 2 * d * d + 2 * d * kv + 2 * d * spec.ffn_size
+    layer = 2 * d * spec.heads * spec.head_size + 2 * d * kv + (3 if spec.gated else 2) * d * spec.ffn_size
     return 4 * (spec.layers * layer + spec.vocab_size * d)
 
 

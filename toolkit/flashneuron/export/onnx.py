@@ -7,7 +7,8 @@ The files lie beside the package, in `<PKG>.onnx/`: no device needs them.
     layer_LLL.onnx      residual, ffn_out [tokens, d]; k_cache, v_cache [cached, kv]; mask [tokens, rows], all fp32, as
                         in FORMAT.md's programs for an NPU → residual_out, ffn_input [tokens, d]; k, v [tokens, kv]
     head.onnx           residual, ffn_out [tokens, d] → logits [tokens, vocab_size]
-    predictor_LLL.onnx  ffn_input [tokens, d] → scores [tokens, F]: a neuron is selected where its score is over 0
+    predictor_LLL.onnx  ffn_input (or what else predictors take) [tokens, d] → scores [tokens, F]: a neuron is selected
+                        where its score is over 0
     onnx.json           for each file the largest error, as a share of the output's largest number
 """
 
@@ -32,7 +33,8 @@ from flashneuron.model.blocks import BlockDtype, HeadBlock
 from flashneuron.model.spec import ModelSpec, Weights
 from flashneuron.model.standard_attention import StandardBlock
 from flashneuron.package.atomic import atomic_path, atomic_write
-from flashneuron.package.predictor_file import read_predictor
+from flashneuron.package.layout import PredictorInput
+from flashneuron.package.predictor_file import LowRankPredictor, read_predictor
 from flashneuron.progress import Progress
 
 ONNX_SUFFIX, INDEX = ".onnx", "onnx.json"
@@ -63,6 +65,7 @@ def export_onnx(
     weights: Weights,
     sequences: Sequence[Ids],
     predictors: Sequence[Path],
+    predictor_input: PredictorInput,
     dtype: BlockDtype,
     folder: Path,
     progress: Progress,
@@ -83,7 +86,7 @@ def export_onnx(
                 worker.run(_write, folder / name, module.eval(), samples, inputs, outputs, dynamic, limit)
             advance(1)
 
-        text, names = TextPass(spec, weights, calibration_ids(sequences, spec)), list[str]()
+        text = TextPass(spec, weights, calibration_ids(sequences, spec))
         for layer, (block, seen) in enumerate(text.layers()):
             block.set_dtype(stored)
             samples: list[Inputs] = []
@@ -97,10 +100,9 @@ def export_onnx(
         rows: list[Inputs] = [(text.residual[:count], text.ffn_out[:count]) for count in (4, 1)]
         write("head.onnx", head, rows, attention[:2], ["logits"], tolerance)
         for layer, path in enumerate(predictors):
-            stored_predictor, norms = read_predictor(path), [torch.randn(count, spec.hidden_size) for count in (4, 1)]
-            module = _Scores(stored_predictor.a, stored_predictor.b, stored_predictor.bias)
-            names = ["ffn_input"]
-            write(f"predictor_{layer:03}.onnx", module, [(x,) for x in norms], names, ["scores"], 1e-4)
+            module = _Scores(read_predictor(path))
+            drawn: list[Inputs] = [(torch.randn(count, spec.hidden_size),) for count in (4, 1)]
+            write(f"predictor_{layer:03}.onnx", module, drawn, [predictor_input], ["scores"], 1e-4)
     reports = {path.stem: json.loads(path.read_text()) for path in sorted(folder.glob("*.json")) if path.name != INDEX}
     atomic_write(folder / INDEX, json.dumps({f"{name}.onnx": error for name, error in reports.items()}).encode())
     for name in reports:
@@ -108,16 +110,18 @@ def export_onnx(
 
 
 class _Scores(nn.Module):
-    """B·(A·x) + bias, of a predictor file."""
+    """B·f(A·x) + bias, of a predictor file."""
 
-    def __init__(self, a: Any, b: Any, bias: Any) -> None:
+    def __init__(self, stored: LowRankPredictor) -> None:
         super().__init__()
         self.a, self.b, self.bias = (
-            nn.Parameter(torch.from_numpy(x.astype("float32")), requires_grad=False) for x in (a, b, bias)
+            nn.Parameter(torch.from_numpy(x.astype("float32")), requires_grad=False)
+            for x in (stored.a, stored.b, stored.bias)
         )
+        self.between = nn.ReLU() if stored.relu else nn.Identity()
 
-    def forward(self, ffn_input: Tensor) -> Tensor:
-        return nn.functional.linear(nn.functional.linear(ffn_input, self.a), self.b, self.bias)
+    def forward(self, x: Tensor) -> Tensor:
+        return nn.functional.linear(self.between(nn.functional.linear(x, self.a)), self.b, self.bias)
 
 
 def _write(

@@ -15,7 +15,8 @@ from typing import Any
 
 import flashneuron
 from flashneuron.errors import FlashneuronError, InputError
-from flashneuron.export.attention import check_attention, export_attention
+from flashneuron.export.activation_check import doubt_activation
+from flashneuron.export.attention import check_attention, check_standard, export_attention
 from flashneuron.export.backends import lowering_statistics
 from flashneuron.export.disk import check_free_disk
 from flashneuron.export.embedding import write_embedding
@@ -60,7 +61,10 @@ def export_source(source: Source, output: Path, recipe: ExportRecipe, progress: 
     """
     with disk_full_is_one_line(output):
         job = prepare(source, output, recipe, progress)
-        model, folder = job.model, job.partial.folder
+        folder = job.partial.folder
+        source = source.with_thresholds(recipe, folder, progress)
+        job = dataclasses.replace(job, source=source)
+        model = job.model
         spec, weights = model.spec, model.weights
         embedding = write_embedding(spec, weights, folder, float_dtype(recipe.dtype), progress)
         cpu, npu = "xnnpack" in recipe.backends, npu_recipe(spec, recipe)
@@ -70,9 +74,11 @@ def export_source(source: Source, output: Path, recipe: ExportRecipe, progress: 
         if npu is not None:
             programs.append(export_npu_attention(spec, weights, source.sequences(), folder, npu, progress, records))
         table = source.predictors(folder / "predictor", progress)
+        doubt_activation(spec, table, progress)
         if recipe.onnx:
             predictors = sorted((folder / "predictor").glob("*.pred"))
-            export_onnx(spec, weights, source.sequences(), predictors, recipe.attention, folder / ONNX_PART, progress)
+            taken, onnx = table.input if table else "ffn_input", folder / ONNX_PART
+            export_onnx(spec, weights, source.sequences(), predictors, taken, recipe.attention, onnx, progress)
         usage = make_usage(job, recipe, progress)
         ffn = write_ffn(spec, weights, folder, recipe.dtype, recipe.layouts, progress, recipe.orders)
         ffn = ffn.model_copy(update={"frequency": usage.frequency or None})
@@ -106,6 +112,8 @@ def prepare(source: Source, output: Path, recipe: ExportRecipe, progress: Progre
         raise InputError("--order coactivation needs predictors, whose selections it goes by; use --predictor lowrank")
     if "xnnpack" in recipe.backends:
         check_attention(source.model.spec, recipe.attention)
+    if "qnn" in recipe.backends or recipe.onnx:
+        check_standard(source.model.spec)
     npu = npu_recipe(source.model.spec, recipe)
     if npu is not None and npu.dtype != "fp16" and not source.model.synthetic and not source.sequences():
         what = f"--attention {npu.dtype} with --backend qnn is calibrated on text, which --predictor none does not read"
@@ -152,7 +160,7 @@ def finish(
     """Hashes every file, writes the manifest, and renames the folder to its final name."""
     rows = [PredictorLayer(file=f"predictor/layer_{row.layer:03}.pred", rank=row.rank, density=row.calibration_density)
             for row in table.layers] if table else []  # fmt: skip
-    predictors = (PredictorFacts(kind="lowrank", input="ffn_input", layers=tuple(rows)),) if rows else ()
+    predictors = (PredictorFacts(kind="lowrank", input=table.input, layers=tuple(rows)),) if table else ()
     roles: list[tuple[str, Role]] = [(embedding.file, "embedding")]
     attention = tuple(AttentionFacts.model_validate_json(json.dumps(entry)) for entry in programs)
     for entry in attention:
@@ -207,7 +215,7 @@ def _shards(ffn: FfnFacts) -> Iterator[str]:
 
 def _model_facts(model: Model) -> ModelFacts:
     facts = dataclasses.asdict(model.spec)
-    return ModelFacts(gated=False, **{name: facts[name] for name in ModelFacts.model_fields if name in facts})
+    return ModelFacts(**{name: facts[name] for name in ModelFacts.model_fields if name in facts})
 
 
 @contextmanager

@@ -34,6 +34,10 @@ class ExportRecipe(BaseModel):
     layouts: Annotated[tuple[Layout, ...], Field(min_length=1)] = ("bundled",)
     orders: Annotated[tuple[Order, ...], Field(min_length=1)] = ("none",)
     predictor: Literal["lowrank", "none"] = "lowrank"
+    predictors_from: str | None = None  # a folder; "train": made here; None: the checkpoint's if it has some, else that
+    fit_thresholds: bool = False  # of predictors that were given, to `recall`
+    sparsity: Annotated[float, Field(ge=0, lt=1)] | None = None  # of dense SwiGLU models: share of silent neurons
+    threshold_on: Literal["gate", "product"] = "gate"
     recall: Annotated[float, Field(gt=0, lt=1)] = 0.99
     rank: Annotated[int, Field(ge=1, le=65536)] | None = None  # None: chosen per layer
     texts: tuple[Path, ...] = ()  # calibration; none: the model folder's, else the one that comes with flashneuron

@@ -15,6 +15,7 @@ from flashneuron.export.texts import Ids
 from flashneuron.model.capture import Capture, chunks
 from flashneuron.model.spec import ModelSpec, Weights
 from flashneuron.package.atomic import atomic_write
+from flashneuron.package.layout import PredictorInput
 from flashneuron.package.neuron_lists import write_frequency, write_places
 from flashneuron.package.predictor_file import read_predictor
 from flashneuron.package.schema import Layout
@@ -33,8 +34,8 @@ Array = np.ndarray[Any, Any]
 
 @dataclass(frozen=True)
 class Selections:
-    """bool [tokens, F] each: what a layer's predictor selects, and what it selects of the previous layer's FFN input,
-    by which the runtime reads early; all False in layer 0.
+    """bool [tokens, F] each: what a layer's predictor selects, and what it selects of the previous layer's input, by
+    which the runtime reads early; all False in layer 0.
     """
 
     selected: Array
@@ -55,21 +56,22 @@ def places_file(layout: Layout, layer: int) -> str:
 
 
 def predicted_selections(
-    spec: ModelSpec, weights: Weights, sequences: list[Ids], predictors: Path, work_dir: Path
+    spec: ModelSpec, weights: Weights, sequences: list[Ids], predictors: Path, work_dir: Path, taken: PredictorInput
 ) -> Iterator[Selections]:
-    """Of each layer in turn, by its predictor in the folder `predictors`, with all predictors in force, for tokens from
-    everywhere in `sequences`.
+    """Of each layer in turn, by its predictor in the folder `predictors`, which takes `taken`, with all predictors in
+    force, for tokens from everywhere in `sequences`.
     """
     stored = [LowRank.from_file(read_predictor(predictors / f"layer_{i:03}.pred")) for i in range(spec.layers)]
     tokens = min(MAX_TOKENS, MAX_CELLS // spec.ffn_size)
     longest = max(len(ids) for ids in sequences)
     chosen = np.linspace(0, len(sequences) - 1, min(len(sequences), max(1, tokens // longest))).round().astype(int)
-    capture = Capture(spec, weights, [sequences[i] for i in np.unique(chosen)], work_dir)
+    capture = Capture(spec, weights, [sequences[i] for i in np.unique(chosen)], work_dir, taken)
     expected: Array | None = None
     for layer in capture.layers(lambda index, x: stored[index].to(x.device).selects(x)):
-        device, following = layer.ffn.up.device, stored[min(layer.index + 1, spec.layers - 1)]
+        device, following = layer.ffn.device, stored[min(layer.index + 1, spec.layers - 1)]
+        seen = layer.predictor_input
         both = [
-            np.concatenate([predictor.selects(x).cpu().numpy() for x in chunks(layer.ffn_input, spec.ffn_size, device)])
+            np.concatenate([predictor.selects(x).cpu().numpy() for x in chunks(seen, spec.ffn_size, device)])
             for predictor in (stored[layer.index].to(device), following.to(device))
         ]
         yield Selections(both[0], np.zeros_like(both[0]) if expected is None else expected)

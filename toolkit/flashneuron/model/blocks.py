@@ -15,6 +15,8 @@ import torch
 from torch import Tensor, nn
 
 from flashneuron.model import attention_op as attention_op  # registers flashneuron::attention
+from flashneuron.model.norms import RmsNorm, make_norm
+from flashneuron.model.positions import Rotation, alibi_slopes
 from flashneuron.model.quantized import QuantizedProjection
 from flashneuron.model.spec import ModelSpec, Weights
 
@@ -36,19 +38,6 @@ class Projection(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return nn.functional.linear(x.to(self.weight.dtype), self.weight, self.bias).float()
-
-
-class Norm(nn.Module):
-    """LayerNorm, always fp32: ExecuTorch's is wrong in fp16 from a width of 256 on."""
-
-    def __init__(self, spec: ModelSpec, weights: Weights, name: str) -> None:
-        super().__init__()
-        self.weight = nn.Parameter(weights[f"{name}.weight"].float(), requires_grad=False)
-        self.bias = nn.Parameter(weights[f"{name}.bias"].float(), requires_grad=False)
-        self.epsilon = spec.norm_epsilon
-
-    def forward(self, x: Tensor) -> Tensor:
-        return nn.functional.layer_norm(x, self.weight.shape, self.weight, self.bias, self.epsilon)
 
 
 class Block(nn.Module):
@@ -73,53 +62,97 @@ def _with_dtype(module: Projection | QuantizedProjection, dtype: BlockDtype) -> 
 
 
 class AttentionBlock(Block):
-    """Layer `layer` up to its FFN's input. A post-LN model's FFN norm is the start of the next block."""
+    slopes: Tensor | None
+
+    """Layer `layer` up to its FFN's input. A post-LN model's FFN norm is the start of the next block. A parallel
+    model's FFN input is the layer's input after a norm: what the caller gives tells it before attention runs.
+    """
 
     def __init__(self, spec: ModelSpec, layer: int, weights: Weights) -> None:
         super().__init__()
         name = f"layers.{layer}"
         self.heads, self.kv_heads, self.scale = spec.heads, spec.kv_heads, spec.head_size**-0.5
         self.head_size = spec.head_size
-        self.pre_norm = spec.norm == "pre"
-        self.attn_norm = Norm(spec, weights, f"{name}.attn_norm")
+        self.pre_norm, self.parallel = spec.norm == "pre", spec.parallel
+        self.residual_scale = spec.residual_scale
+        self.input_scale = spec.embedding_scale if layer == 0 else 1.0
+        self.attn_norm = make_norm(spec, weights, f"{name}.attn_norm")
         if self.pre_norm:
-            self.ffn_norm = Norm(spec, weights, f"{name}.ffn_norm")
+            self.ffn_norm = make_norm(spec, weights, f"{name}.ffn_norm")
         elif layer > 0:
-            self.ffn_norm = Norm(spec, weights, f"layers.{layer - 1}.ffn_norm")
+            self.ffn_norm = make_norm(spec, weights, f"layers.{layer - 1}.ffn_norm")
         self.normalize_input = not self.pre_norm and layer > 0
         # One product for all three: the input is rounded once, and a larger matrix is read at a better rate.
         self.sizes = [spec.heads * spec.head_size, *[spec.kv_heads * spec.head_size] * 2]
-        parts = ((weights[f"{name}.attn.{part}.weight"], weights[f"{name}.attn.{part}.bias"]) for part in "qkv")
-        self.qkv = Projection(*(torch.cat(tensors) for tensors in zip(*parts, strict=True)))
-        self.o = Projection(weights[f"{name}.attn.o.weight"], weights[f"{name}.attn.o.bias"])
+        self.qkv = Projection(*_read(weights, [f"{name}.attn.{part}" for part in "qkv"]))
+        self.o = Projection(*_read(weights, [f"{name}.attn.o"]))
+        norms = [f"{name}.attn.{part}_norm.weight" for part in "qk"]
+        self.head_norms = nn.ModuleList(RmsNorm(weights[n], spec.norm_epsilon) for n in norms if n in weights)
+        self.rotation = Rotation(spec.rope) if spec.rope is not None else None
+        self.register_buffer("slopes", alibi_slopes(spec.heads) * self.scale if spec.alibi else None)
 
     def forward(
         self, residual: Tensor, ffn_out: Tensor, k_cache: Tensor, v_cache: Tensor, position: Tensor
     ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        residual, q, k, v = self.project(residual, ffn_out)
-        mixed = torch.ops.flashneuron.attention(q, k, v, k_cache, v_cache, position, self.heads, self.kv_heads)
+        residual = self.enter(residual, ffn_out)
+        q, k, v = self.project(residual, position)
+        inputs, sizes = (q, k, v, k_cache, v_cache, position), (self.heads, self.kv_heads)
+        if self.slopes is None:
+            mixed = torch.ops.flashneuron.attention(*inputs, *sizes)
+        else:
+            mixed = torch.ops.flashneuron.attention_alibi(*inputs, self.slopes, *sizes)
         residual, ffn_input = self.finish(residual, mixed)
         return residual, ffn_input, k, v
 
-    def project(self, residual: Tensor, ffn_out: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """The new residual, and scaled queries, keys and values of its tokens."""
-        residual = residual + ffn_out
-        if self.normalize_input:
-            residual = self.ffn_norm(residual)
+    def enter(self, residual: Tensor, ffn_out: Tensor) -> Tensor:
+        """The layer's input."""
+        if self.input_scale != 1:
+            residual = residual * self.input_scale
+        residual = residual + self._scaled(ffn_out)
+        return self.ffn_norm(residual) if self.normalize_input else residual
+
+    def project(self, residual: Tensor, position: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
+        """Scaled queries, keys and values of the layer's input. `position`, as in the program, is for RoPE alone."""
         x = self.attn_norm(residual) if self.pre_norm else residual
         qkv, (q_size, kv_size, _) = self.qkv(x), self.sizes
         # Not split(): lowering would fix the number of tokens.
-        q = qkv.narrow(1, 0, q_size) * self.scale
-        k, v = (qkv.narrow(1, q_size + start, kv_size) for start in (0, kv_size))
-        return residual, q, k, v
+        q, k, v = (
+            qkv.narrow(1, start, size) for start, size in ((0, q_size), (q_size, kv_size), (q_size + kv_size, kv_size))
+        )
+        if self.head_norms or self.rotation is not None:
+            q, k = self._positioned(q, k, position)
+        return q * self.scale, k, v
 
     def finish(self, residual: Tensor, mixed: Tensor) -> tuple[Tensor, Tensor]:
-        """The residual after attention, and the FFN's input."""
-        residual = residual + self.o(mixed)
+        """The residual after attention, and the FFN's input. `residual`: the layer's input."""
+        entered, residual = residual, residual + self._scaled(self.o(mixed))
+        if self.parallel:
+            return residual, self.ffn_norm(entered)
         if self.pre_norm:
             return residual, self.ffn_norm(residual)
         residual = self.attn_norm(residual)
         return residual, residual.clone()
+
+    def _positioned(self, q: Tensor, k: Tensor, position: Tensor | None) -> tuple[Tensor, Tensor]:
+        """With the norms and the rotation of heads."""
+        heads = [part.reshape(-1, count, self.head_size) for part, count in ((q, self.heads), (k, self.kv_heads))]
+        if self.head_norms:
+            heads = [norm(part) for norm, part in zip(self.head_norms, heads, strict=True)]
+        if self.rotation is not None:
+            assert position is not None
+            turns = self.rotation.turns(position, q.shape[0])
+            heads = [self.rotation(part, turns) for part in heads]
+        q, k = (part.reshape(-1, size) for part, size in zip(heads, self.sizes[:2], strict=True))
+        return q, k
+
+    def _scaled(self, x: Tensor) -> Tensor:
+        return x if self.residual_scale == 1 else x * self.residual_scale
+
+
+def _read(weights: Weights, names: list[str]) -> tuple[Tensor, Tensor | None]:
+    """Weight and bias, if they have any, of projections of the same input, one below the other."""
+    biases = [weights[f"{name}.bias"] for name in names if f"{name}.bias" in weights]
+    return torch.cat([weights[f"{name}.weight"] for name in names]), torch.cat(biases) if biases else None
 
 
 class HeadBlock(Block):
@@ -129,15 +162,19 @@ class HeadBlock(Block):
         super().__init__()
         norms = [f"layers.{spec.layers - 1}.ffn_norm"] if spec.norm == "post" else []
         norms += ["final_norm"] if spec.final_norm else []
-        self.norms = nn.Sequential(*(Norm(spec, weights, name) for name in norms))
+        self.norms = nn.Sequential(*(make_norm(spec, weights, name) for name in norms))
         projections = ["head.project_out"] if "head.project_out" in weights else []
         self.projections = nn.Sequential(
             *(Projection(weights[name]) for name in [*projections, "head.weight"]),
         )
+        self.residual_scale, self.logit_scale = spec.residual_scale, spec.logit_scale
 
     def _element(self, dtype: BlockDtype) -> BlockDtype:
         return "int8" if dtype == "int4" else dtype
 
     def forward(self, residual: Tensor, ffn_out: Tensor) -> Tensor:
-        logits: Tensor = self.projections(self.norms(residual + ffn_out))
+        if self.residual_scale != 1:
+            ffn_out = ffn_out * self.residual_scale
+        x = self.norms(residual + ffn_out)
+        logits: Tensor = self.projections(x if self.logit_scale == 1 else x * self.logit_scale)
         return logits

@@ -2,6 +2,7 @@
 
 All tokens pass one layer before the next layer's weights are read, so memory holds one layer and two rows of
 `hidden_size` per token: the residual, and an exchange row that is the FFN's output before a layer and its input after.
+What a sequence gives does not depend on the others, to the bit.
 """
 
 from __future__ import annotations
@@ -20,18 +21,20 @@ from flashneuron.model.blocks import AttentionBlock, HeadBlock, empty_cache
 from flashneuron.model.ffn import Ffn
 from flashneuron.model.spec import ModelSpec, Weights
 from flashneuron.model.token_rows import Rows, TokenRows
+from flashneuron.package.layout import PredictorInput
 
 CHUNK_BYTES = 16 * 2**20  # of one [tokens, F] or [tokens, vocabulary] intermediate
 
-Select = Callable[[int, Tensor], Tensor]  # (layer, ffn_input [n, d]) → bool [n, F]: the neurons to compute
+Select = Callable[[int, Tensor], Tensor]  # (layer, predictor's input [n, d]) → bool [n, F]: the neurons to compute
 TokenIds = np.ndarray[Any, Any]  # integers [length]
 
 
-@dataclass(frozen=True)
+@dataclass
 class CapturedLayer:
     index: int
-    ffn: Ffn
+    ffn: Ffn  # what later layers see the results of; another one may be put in its place
     ffn_input: TokenRows  # [N, d], N tokens of all sequences in order; valid until the next layer is asked for
+    predictor_input: TokenRows  # the same, of what a predictor takes
 
 
 def compute_device() -> torch.device:
@@ -50,10 +53,17 @@ def chunks(x: Rows, width: int, device: torch.device) -> Iterator[Tensor]:
 
 
 class Capture:
-    """One pass over `sequences` (each at most `max_context` ids): take `layers()` to its end, then `losses()`."""
+    """One pass over `sequences` (each at most `max_context` ids): take `layers()` to its end, then `losses()`.
+    Predictors see `predictor_input` (FORMAT.md, "predictor"); `layer_input` is a third row per token.
+    """
 
     def __init__(
-        self, spec: ModelSpec, weights: Weights, sequences: Sequence[TokenIds], work_dir: Path | None = None
+        self,
+        spec: ModelSpec,
+        weights: Weights,
+        sequences: Sequence[TokenIds],
+        work_dir: Path | None = None,
+        predictor_input: PredictorInput = "ffn_input",
     ) -> None:
         _check(spec, sequences)
         self._spec, self._weights, self._sequences = spec, weights, sequences
@@ -61,6 +71,10 @@ class Capture:
         tokens = self._spans[-1].stop if self._spans else 0
         self._residual = TokenRows(tokens, spec.hidden_size, work_dir)
         self._exchange = TokenRows(tokens, spec.hidden_size, work_dir)
+        self._keeps_input = predictor_input == "layer_input"
+        self._seen = self._residual if predictor_input == "residual" else self._exchange  # by a predictor
+        if self._keeps_input:
+            self._seen = TokenRows(tokens, spec.hidden_size, work_dir)
         self._embed()
 
     @torch.no_grad()
@@ -68,9 +82,10 @@ class Capture:
         """Each layer in turn. `select` limits the neurons that later layers see the results of."""
         for index in range(self._spec.layers):
             self._attend(index)
-            ffn = Ffn.load(self._weights, index, compute_device())
-            yield CapturedLayer(index, ffn, self._exchange)
-            self._feed_forward(index, ffn, select)
+            ffn = Ffn.load(self._spec, self._weights, index, compute_device())
+            layer = CapturedLayer(index, ffn, self._exchange, self._seen)
+            yield layer
+            self._feed_forward(index, layer.ffn, select)
 
     @torch.no_grad()
     def losses(self) -> Iterator[float]:
@@ -99,18 +114,25 @@ class Capture:
             self._residual[span] = rows if positions is None else rows + positions[: len(ids)]
 
     def _attend(self, index: int) -> None:
-        block = AttentionBlock(self._spec, index, self._weights)
-        cache, start = empty_cache(self._spec), torch.zeros(1, dtype=torch.int64)
+        device = compute_device()
+        block = AttentionBlock(self._spec, index, self._weights).to(device)
+        cache, start = empty_cache(self._spec).to(device), torch.zeros(1, dtype=torch.int64, device=device)
         for span in self._spans:
-            residual, ffn_input, _, _ = block(self._residual[span], self._exchange[span], cache, cache, start)
+            before, ffn_out = self._residual[span].to(device), self._exchange[span].to(device)
+            if self._keeps_input:
+                self._seen[span] = before + ffn_out
+            residual, ffn_input, _, _ = block(before, ffn_out, cache, cache, start)
             self._residual[span], self._exchange[span] = residual, ffn_input
 
     def _feed_forward(self, index: int, ffn: Ffn, select: Select | None) -> None:
-        device, step = ffn.up.device, chunk_rows(self._spec.ffn_size)
-        scratch = torch.empty(step, self._spec.ffn_size, device=device)
-        for start in range(0, len(self._exchange), step):
-            x = self._exchange[start : start + step].to(device)
-            self._exchange[start : start + step] = ffn(x, select(index, x) if select else None, scratch[: len(x)])
+        step = chunk_rows(self._spec.ffn_size)
+        scratch = torch.empty(step, self._spec.ffn_size, device=ffn.device)
+        for span in self._spans:
+            for start in range(span.start, span.stop, step):
+                rows = slice(start, min(start + step, span.stop))
+                x = self._exchange[rows].to(ffn.device)
+                selected = select(index, self._seen[rows].to(ffn.device)) if select else None
+                self._exchange[rows] = ffn(x, selected, scratch[: len(x)])
 
 
 def _check(spec: ModelSpec, sequences: Sequence[TokenIds]) -> None:

@@ -9,7 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from flashneuron.errors import ModelError
+from flashneuron.model.carried_predictors import predictor_sources
 from flashneuron.model.families import family_of
+from flashneuron.model.gguf import folder_of_gguf, is_gguf
 from flashneuron.model.spec import ModelSpec
 from flashneuron.model.tokenizer import parse_tokenizer, prompt_prefix_ids, read_json, read_tokenizer_json
 from flashneuron.model.weights import MappedWeights, open_checkpoint, weight_files
@@ -46,33 +48,38 @@ class ModelFolder:
 
 
 def open_model(path: Path | str) -> ModelFolder:
-    """Reads facts and checks that every tensor is there with its shape; weights are read when asked for.
+    """Reads facts and checks that every tensor is there with its shape; weights are read when asked for. A GGUF file
+    becomes a folder first.
 
     Errors: ModelError, one line.
     """
     path = Path(path)
+    if is_gguf(path):
+        path = folder_of_gguf(path)
     if not path.is_dir():
-        raise ModelError(f"{path} is not a folder; give a Hugging Face model folder (config.json, weights, tokenizer)")
+        raise ModelError(
+            f"{path} is not a folder; give a Hugging Face model folder (config.json, weights, tokenizer) or .gguf"
+        )
     if not (path / "config.json").is_file():
         raise ModelError(f"{path} has no config.json, so it is not a Hugging Face model folder")
     config = read_json(path / "config.json")
-    read_spec, tensor_sources = family_of(config)
-    spec = read_spec(config)
+    family = family_of(config)
+    spec = family.read_spec(config)
     tokenizer = parse_tokenizer(read_tokenizer_json(path), str(path / "tokenizer.json"))
-    prefix = prompt_prefix_ids(
-        tokenizer, read_json(path / "tokenizer_config.json", optional=True), config.get("bos_token_id", 2)
-    )
-    spec = dataclasses.replace(spec, prompt_prefix_ids=prefix, eos_token_ids=_eos_ids(path, config))
+    tokenizer_config = {"add_bos_token": family.adds_bos} | read_json(path / "tokenizer_config.json", optional=True)
+    prefix = prompt_prefix_ids(tokenizer, tokenizer_config, config.get("bos_token_id", family.bos_id))
+    spec = dataclasses.replace(spec, prompt_prefix_ids=prefix, eos_token_ids=_eos_ids(path, config, family.eos_id))
     for token in (*spec.prompt_prefix_ids, *spec.eos_token_ids, tokenizer.get_vocab_size() - 1):
         if not 0 <= token < spec.vocab_size:
             raise ModelError(f"{path}: the tokenizer has id {token}, config.json a vocabulary of {spec.vocab_size}")
     checkpoint = open_checkpoint(path)
-    weights = MappedWeights(checkpoint, tensor_sources(spec, config, checkpoint))
+    sources = {**family.tensor_sources(spec, config, checkpoint), **predictor_sources(spec, checkpoint)}
+    weights = MappedWeights(checkpoint, sources)
     return ModelFolder(path, spec, weights, bool(config.get("flashneuron_synthetic", False)))
 
 
-def _eos_ids(path: Path, config: dict[str, Any]) -> tuple[int, ...]:
+def _eos_ids(path: Path, config: dict[str, Any], default: int | None) -> tuple[int, ...]:
     """generation_config.json decides over config.json, as in transformers."""
     generation = read_json(path / "generation_config.json", optional=True)
-    ids = generation.get("eos_token_id", config.get("eos_token_id", 2))
+    ids = generation.get("eos_token_id", config.get("eos_token_id", default))
     return tuple(ids) if isinstance(ids, list) else () if ids is None else (ids,)

@@ -49,7 +49,8 @@ class StandardBlock(nn.Module):
         self, residual: Tensor, ffn_out: Tensor, k_cache: Tensor, v_cache: Tensor, mask: Tensor
     ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         block = self.block
-        residual, q, k, v = block.project(residual, ffn_out)
+        residual = block.enter(residual, ffn_out)
+        q, k, v = block.project(residual, None)
         parts = [
             self._attend(q, k, v, k_cache, v_cache, mask, first)
             for first in range(0, block.kv_heads, self.kv_heads_at_once)

@@ -41,6 +41,10 @@ class TokenRows:
     def __len__(self) -> int:
         return len(self._rows)
 
+    @property
+    def width(self) -> int:
+        return self._rows.shape[1]
+
     def __getitem__(self, rows: slice | Tensor) -> Tensor:
         """A copy, or a view where the rows are resident."""
         if self._map is None:

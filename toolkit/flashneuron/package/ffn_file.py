@@ -13,7 +13,7 @@ import numpy as np
 
 from flashneuron.errors import PackageError
 from flashneuron.package.atomic import atomic_path
-from flashneuron.package.layout import DTYPE_CODES, DTYPE_NAMES, DType, numpy_dtype, round_up, row_bytes
+from flashneuron.package.layout import DTYPE_CODES, DTYPE_NAMES, DType, bundle_rows, numpy_dtype, round_up, row_bytes
 
 MAGIC = b"FNFFN\0\0"
 VERSION = 1
@@ -27,11 +27,16 @@ Rows = Callable[[int, int], np.ndarray[Any, Any]]
 
 
 class Part(IntEnum):
-    """What a record holds: up row and down column, or one of them."""
+    """What a record holds: (gate row,) up row and down column, or one of them."""
 
     BUNDLE = 0
     UP = 1
     DOWN = 2
+    GATE = 3
+
+    def rows(self, gated: bool) -> int:
+        """Rows of hidden_size elements in a record."""
+        return bundle_rows(gated) if self is Part.BUNDLE else 1
 
 
 @dataclass(frozen=True)
@@ -45,15 +50,11 @@ class FfnGeometry:
     hidden_size: int
     ffn_size: int
     neurons_per_shard: int
-
-    @property
-    def vectors(self) -> int:
-        """Rows of hidden_size elements in a record."""
-        return 2 if self.part is Part.BUNDLE else 1
+    rows: int  # of hidden_size elements in a record: Part.rows
 
     @property
     def record_bytes(self) -> int:
-        return self.vectors * row_bytes(self.dtype, self.hidden_size)
+        return self.rows * row_bytes(self.dtype, self.hidden_size)
 
     @property
     def stride(self) -> int:
@@ -78,9 +79,9 @@ class FfnGeometry:
         return _FIELDS.pack(magic, *fixed, *shape, self.record_bytes, self.stride)
 
 
-def neurons_per_shard(part: Part, dtype: DType, hidden_size: int, ffn_size: int) -> int:
-    """As many as fit into the largest shard."""
-    stride = FfnGeometry(part, dtype, hidden_size, ffn_size, 1).stride
+def neurons_per_shard(rows: int, dtype: DType, hidden_size: int, ffn_size: int) -> int:
+    """As many as fit into the largest shard, of records of so many rows."""
+    stride = round_up(rows * row_bytes(dtype, hidden_size), RECORD_ALIGNMENT)
     return max(1, min(ffn_size, (MAX_SHARD_BYTES - HEADER_BYTES) // stride))
 
 
@@ -145,7 +146,9 @@ def _parse_header(path: Path, header: bytes, file_bytes: int) -> FfnShard:
         raise refuse(f"has unknown part {part} or dtype {dtype}")
     if not (hidden and ffn and per_shard and first % per_shard == 0 and first < ffn):
         raise refuse("has a zero size or starts at a wrong neuron")
-    geometry, shard = FfnGeometry(Part(part), DTYPE_NAMES[dtype], hidden, ffn, per_shard), first // per_shard
+    gated = record == bundle_rows(True) * row_bytes(DTYPE_NAMES[dtype], hidden)  # of a bundle, which its record shows
+    geometry = FfnGeometry(Part(part), DTYPE_NAMES[dtype], hidden, ffn, per_shard, Part(part).rows(gated))
+    shard = first // per_shard
     if (count, record, stride) != (len(geometry.neurons(shard)), geometry.record_bytes, geometry.stride):
         raise refuse("has a neuron_count, record_bytes or stride that does not fit its sizes")
     if file_bytes != geometry.shard_bytes(shard):

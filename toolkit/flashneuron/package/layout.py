@@ -9,6 +9,7 @@ import numpy as np
 DType = Literal["fp32", "fp16", "bf16", "int8", "int4"]
 FloatDType = Literal["fp32", "fp16", "bf16"]
 PredictorDType = Literal["fp32", "fp16", "bf16", "int8"]
+PredictorInput = Literal["ffn_input", "residual", "layer_input"]  # FORMAT.md, "predictor"
 DTYPE_CODES: dict[DType, int] = {"fp32": 0, "fp16": 1, "bf16": 2, "int8": 3, "int4": 4}  # in binary headers
 DTYPE_NAMES: dict[int, DType] = {code: name for name, code in DTYPE_CODES.items()}
 INT4_GROUP = 128  # elements of a row that share a scale; the last group may be shorter
@@ -38,6 +39,11 @@ def scale_dtype(dtype: DType) -> np.dtype[Any]:
     return np.dtype("<f4") if dtype == "int8" else np.dtype("<f2")
 
 
+def bundle_rows(gated: bool) -> int:
+    """Rows of hidden_size elements that a neuron has: (gate row,) up row, down column."""
+    return 3 if gated else 2
+
+
 def float_dtype(dtype: DType) -> FloatDType:
     """What goes with neurons of `dtype` where there are no scales: the embedding."""
     return "fp16" if dtype == "int8" or dtype == "int4" else dtype
@@ -57,6 +63,6 @@ def bias_bytes(hidden_size: int, ffn_size: int) -> int:
     return 4 * (ffn_size + hidden_size)
 
 
-def scales_bytes(dtype: DType, hidden_size: int, ffn_size: int) -> int:
-    """Size of a `.scales` file: the scales of each up row, then of each down column."""
-    return 2 * ffn_size * row_scales(dtype, hidden_size) * scale_dtype(dtype).itemsize
+def scales_bytes(dtype: DType, hidden_size: int, ffn_size: int, gated: bool) -> int:
+    """Size of a `.scales` file: the scales of each gate row where there are any, each up row, each down column."""
+    return bundle_rows(gated) * ffn_size * row_scales(dtype, hidden_size) * scale_dtype(dtype).itemsize

@@ -15,21 +15,24 @@ from flashneuron.package.elements import decode, encode_floats, encode_int8
 from flashneuron.package.layout import DTYPE_CODES, DTYPE_NAMES, PredictorDType, element_bytes, numpy_dtype, round_up
 
 MAGIC = b"FNPRED\0"
-VERSION = 1
+VERSION = 2  # 1 has no ReLU; a file is of the oldest version that can say what it holds
 HEADER_BYTES = 64
 MAX_RANK = 65536
-_FIELDS = struct.Struct("<8s6I")
+_FIELDS = struct.Struct("<8s7I")
 _ALIGNMENT = 64
 
 
 @dataclass(frozen=True)
 class LowRankPredictor:
-    """Neuron n is selected iff (b @ (a @ x))[n] + bias[n] > 0, x the layer's FFN input."""
+    """Neuron n is selected iff (b @ f(a @ x))[n] + bias[n] > 0, f nothing or a ReLU, x what the manifest's `input`
+    says.
+    """
 
     layer: int
     bias: np.ndarray[Any, Any]  # fp32 [F]
     a: np.ndarray[Any, Any]  # [rank, d]
     b: np.ndarray[Any, Any]  # [F, rank]
+    relu: bool = False
 
 
 def predictor_bytes(hidden_size: int, ffn_size: int, rank: int, dtype: PredictorDType) -> int:
@@ -50,8 +53,8 @@ def write_predictor(path: Path, predictor: LowRankPredictor, dtype: PredictorDTy
         raise ValueError(f"predictor of layer {predictor.layer} has values that {dtype} cannot hold")
     a_at, b_at, size = _places(hidden, ffn, rank, dtype)
     content = bytearray(size)
-    header = (MAGIC + bytes([VERSION]), HEADER_BYTES, predictor.layer, hidden, ffn, rank, DTYPE_CODES[dtype])
-    _FIELDS.pack_into(content, 0, *header)
+    magic, relu = MAGIC + bytes([2 if predictor.relu else 1]), int(predictor.relu)
+    _FIELDS.pack_into(content, 0, magic, HEADER_BYTES, predictor.layer, hidden, ffn, rank, DTYPE_CODES[dtype], relu)
     if a_scales is not None and b_scales is not None:
         bias = np.concatenate([bias, a_scales, b_scales])
     for start, array in ((HEADER_BYTES, bias), (a_at, a), (b_at, b)):
@@ -68,15 +71,17 @@ def read_predictor(path: Path) -> LowRankPredictor:
 
     if len(content) < HEADER_BYTES:
         raise refuse(f"is cut off: {len(content)} bytes, a header has {HEADER_BYTES}")
-    magic, header_bytes, layer, hidden, ffn, rank, code = _FIELDS.unpack_from(content)
+    magic, header_bytes, layer, hidden, ffn, rank, code, relu = _FIELDS.unpack_from(content)
     if magic[:7] != MAGIC:
         raise refuse("is not a predictor (wrong magic)")
     if magic[7] > VERSION:
         raise PackageError(
             f"{path}: is of format {magic[7]}, newer than {VERSION}; use a newer flashneuron", "newer_format"
         )
-    if magic[7] != VERSION or header_bytes != HEADER_BYTES or content[_FIELDS.size : HEADER_BYTES].strip(b"\0"):
+    if not magic[7] or header_bytes != HEADER_BYTES or content[_FIELDS.size : HEADER_BYTES].strip(b"\0"):
         raise refuse("has a wrong version or header")
+    if relu > (1 if magic[7] > 1 else 0):
+        raise refuse(f"has function {relu} between its matrices, which version {magic[7]} does not know")
     dtype = DTYPE_NAMES.get(code)
     if not (hidden and ffn and 1 <= rank <= MAX_RANK) or dtype is None or dtype == "int4":
         raise refuse(f"has a zero size, rank {rank} or dtype {code} out of range")
@@ -87,7 +92,8 @@ def read_predictor(path: Path) -> LowRankPredictor:
     a_scales, b_scales = np.split(scales[0], [rank]) if dtype == "int8" else (None, None)
     a = np.frombuffer(content, numpy_dtype(dtype), rank * hidden, a_at).reshape(rank, hidden)
     b = np.frombuffer(content, numpy_dtype(dtype), ffn * rank, b_at).reshape(ffn, rank)
-    return LowRankPredictor(layer, bias, decode(a, a_scales, dtype, hidden), decode(b, b_scales, dtype, rank))
+    matrices = (decode(a, a_scales, dtype, hidden), decode(b, b_scales, dtype, rank))
+    return LowRankPredictor(layer, bias, *matrices, relu=bool(relu))
 
 
 def _encode(matrix: np.ndarray[Any, Any], dtype: PredictorDType) -> tuple[np.ndarray[Any, Any], Any]:

@@ -11,10 +11,11 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 from flashneuron.package.ffn_file import MAX_SHARD_BYTES, FfnGeometry, Part
-from flashneuron.package.layout import DType, FloatDType, bias_bytes, element_bytes, scales_bytes
+from flashneuron.package.layout import DType, FloatDType, PredictorInput, bias_bytes, element_bytes, scales_bytes
 
 FORMAT_VERSION = 1
 MAX_MANIFEST_BYTES = 4 << 20
+MAX_FP32 = 3.4028234663852886e38
 
 Layout = Literal["bundled", "split"]
 Order = Literal["none", "coactivation"]
@@ -42,10 +43,18 @@ class _Strict(BaseModel):
     model_config = ConfigDict(strict=True, extra="ignore", frozen=True)
 
 
+class Thresholds(_Strict):
+    """What a neuron must exceed to fire, by layer; read as fp32."""
+
+    on: Literal["gate", "product"]
+    layers: tuple[Annotated[float, Field(ge=0, le=MAX_FP32)], ...]
+
+
 class ModelFacts(_Strict):
-    family: Literal["opt"]
-    activation: Literal["relu"]
-    gated: Literal[False]
+    family: Literal["opt", "falcon", "llama", "mistral", "qwen2", "qwen3", "minicpm", "bamboo"]
+    activation: Literal["relu", "fatrelu", "drelu", "silu"]
+    gated: bool
+    thresholds: Thresholds | None = None  # of fatrelu and silu
     layers: Annotated[int, Field(ge=1, le=1024)]
     hidden_size: Size
     ffn_size: Size
@@ -59,6 +68,14 @@ class ModelFacts(_Strict):
 
     @model_validator(mode="after")
     def _consistent(self) -> ModelFacts:
+        if self.activation != "relu" and not self.gated:
+            raise ValueError(f"gated is false, but {self.activation} needs a gate")
+        if (self.thresholds is not None) != (self.activation in {"fatrelu", "silu"}):
+            raise ValueError(f"thresholds are {'there' if self.thresholds else 'missing'}, with {self.activation}")
+        if self.thresholds is not None and len(self.thresholds.layers) != self.layers:
+            raise ValueError(f"thresholds has {len(self.thresholds.layers)} items for {self.layers} layers")
+        if self.activation == "fatrelu" and self.thresholds is not None and self.thresholds.on != "gate":
+            raise ValueError("thresholds of fatrelu must be on gate")
         if self.heads % self.kv_heads:
             raise ValueError(f"heads {self.heads} is not a multiple of kv_heads {self.kv_heads}")
         if self.heads * self.head_size >= 1 << 24:
@@ -97,16 +114,18 @@ class AttentionFacts(_Strict):
 
 
 class FfnLayerFiles(_Strict):
-    """Shards of one layer in order of places: `bundle` in the bundled layout, `up` and `down` in split."""
+    """Shards of one layer in order of places: `bundle` in the bundled layout, (`gate`,) `up` and `down` in split."""
 
     bundle: tuple[PackagePath, ...] | None = None
+    gate: tuple[PackagePath, ...] | None = None
     up: tuple[PackagePath, ...] | None = None
     down: tuple[PackagePath, ...] | None = None
 
     def parts(self, layout: Layout) -> dict[Part, tuple[str, ...]]:
         if layout == "bundled":
             return {Part.BUNDLE: self.bundle or ()}
-        return {Part.UP: self.up or (), Part.DOWN: self.down or ()}
+        gate = {} if self.gate is None else {Part.GATE: self.gate}
+        return {**gate, Part.UP: self.up or (), Part.DOWN: self.down or ()}
 
 
 class FfnVariant(_Strict):
@@ -147,7 +166,7 @@ class PredictorLayer(_Strict):
 
 class PredictorFacts(_Strict):
     kind: Literal["lowrank"]
-    input: Literal["ffn_input"]
+    input: PredictorInput
     layers: tuple[PredictorLayer, ...]
 
 
@@ -172,8 +191,8 @@ class Manifest(_Strict):
     files: tuple[FileEntry, ...]
 
     def geometry(self, variant: FfnVariant, part: Part) -> FfnGeometry:
-        model = self.model
-        return FfnGeometry(part, self.ffn.dtype, model.hidden_size, model.ffn_size, variant.neurons_per_shard)
+        model, rows = self.model, part.rows(self.model.gated)
+        return FfnGeometry(part, self.ffn.dtype, model.hidden_size, model.ffn_size, variant.neurons_per_shard, rows)
 
     @model_validator(mode="after")
     def _consistent(self) -> Manifest:
@@ -217,6 +236,8 @@ class Manifest(_Strict):
                 raise ValueError(f"{name} has {length} items for {self.model.layers} layers")
         for variant in self.ffn.variants:
             for number, layer in enumerate(variant.layers):
+                if variant.layout == "split" and (layer.gate is not None) != self.model.gated:
+                    raise ValueError(f"split layer {number} has {'no ' if self.model.gated else ''}shards of a gate")
                 for part, shards in layer.parts(variant.layout).items():
                     geometry = self.geometry(variant, part)
                     if len(shards) != geometry.shard_count:
@@ -235,7 +256,7 @@ class Manifest(_Strict):
             found.append((programs.head, "head", None))
         found += [(path, "ffn_bias", bias_bytes(model.hidden_size, model.ffn_size)) for path in self.ffn.bias]
         found += [(path, "ffn_frequency", 4 * model.ffn_size) for path in self.ffn.frequency or ()]
-        scales = scales_bytes(self.ffn.dtype, model.hidden_size, model.ffn_size)
+        scales = scales_bytes(self.ffn.dtype, model.hidden_size, model.ffn_size, model.gated)
         found += [(path, "ffn_scales", scales) for path in self.ffn.scales or ()]
         for variant in self.ffn.variants:
             found += [(path, "ffn_places", 4 * model.ffn_size) for path in variant.places or ()]

@@ -1,4 +1,6 @@
-"""The predictor in torch: logits = (x · aᵀ) · bᵀ + bias; a neuron is selected where its logit is over 0."""
+"""The predictor in torch: logits = f(x · aᵀ) · bᵀ + bias, f nothing or a ReLU; a neuron is selected where its logit is
+over 0.
+"""
 
 from __future__ import annotations
 
@@ -19,6 +21,7 @@ class LowRank:
     a: Tensor  # [rank, d]
     b: Tensor  # [F, rank]
     bias: Tensor  # [F]
+    relu: bool = False  # between a and b
 
     @property
     def rank(self) -> int:
@@ -26,7 +29,8 @@ class LowRank:
 
     def logits(self, x: Tensor, out: Tensor | None = None) -> Tensor:
         """[n, d] → [n, F]."""
-        return torch.addmm(self.bias, x @ self.a.T, self.b.T, out=out)
+        hidden = x @ self.a.T
+        return torch.addmm(self.bias, hidden.relu_() if self.relu else hidden, self.b.T, out=out)
 
     def selects(self, x: Tensor) -> Tensor:
         """bool [n, F]."""
@@ -41,17 +45,18 @@ class LowRank:
         return replace(self, a=_rounded(self.a, dtype), b=_rounded(self.b, dtype))
 
     def to(self, device: torch.device) -> LowRank:
-        return LowRank(self.a.to(device), self.b.to(device), self.bias.to(device))
+        return replace(self, a=self.a.to(device), b=self.b.to(device), bias=self.bias.to(device))
 
     def to_file(self, layer: int) -> LowRankPredictor:
-        return LowRankPredictor(layer, *(array.cpu().numpy() for array in (self.bias, self.a, self.b)))
+        bias, a, b = (array.cpu().numpy() for array in (self.bias, self.a, self.b))
+        return LowRankPredictor(layer, bias, a, b, self.relu)
 
     @classmethod
     def from_file(cls, stored: LowRankPredictor, device: torch.device | str = "cpu") -> LowRank:
-        arrays = (
+        a, b, bias = (
             torch.tensor(array, dtype=torch.float32, device=device) for array in (stored.a, stored.b, stored.bias)
         )
-        return cls(*arrays)
+        return cls(a, b, bias, stored.relu)
 
 
 def _rounded(matrix: Tensor, dtype: PredictorDType) -> Tensor:

@@ -20,14 +20,17 @@ from flashneuron.package.predictor_file import LowRankPredictor, write_predictor
 from flashneuron.predictor.settings import LayerRow, PredictorSettings, PredictorTable
 
 _EMBEDDING = ("embed.tokens", "embed.positions", "embed.project_in")
-_PARTS = ("attn_norm", "attn.q", "attn.k", "attn.v", "attn.o", "ffn_norm", "ffn.up", "ffn.down")
+_ATTENTION = ("attn_norm", "attn.q", "attn.k", "attn.v", "attn.o", "attn.q_norm", "attn.k_norm")
+_PARTS = (*_ATTENTION, "ffn_norm", "ffn.gate", "ffn.up", "ffn.down")
 
 
 def layer_keys(
-    spec: ModelSpec, weights: Weights, texts: Iterable[Sequence[TokenIds]], settings: PredictorSettings
+    spec: ModelSpec, weights: Weights, texts: Iterable[Sequence[TokenIds]], settings: PredictorSettings, origin: str
 ) -> list[str]:
-    """One a layer, of everything that decides its predictor: the settings, the text, and all weights up to there."""
-    digest = hashlib.sha256(f"{flashneuron.__version__} {spec} {settings.model_dump_json()}".encode())
+    """One a layer, of everything that decides its predictor: the settings, where it comes from, the text, and all
+    weights up to there.
+    """
+    digest = hashlib.sha256(f"{flashneuron.__version__} {spec} {settings.model_dump_json()} {origin}".encode())
     for sequences in texts:
         digest.update(f"{len(sequences)} {[len(ids) for ids in sequences]}".encode())
         for ids in sequences:

@@ -6,7 +6,7 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from flashneuron.package.layout import PredictorDType
+from flashneuron.package.layout import PredictorDType, PredictorInput
 
 Share = Annotated[float, Field(ge=0, le=1)]
 
@@ -50,7 +50,10 @@ class Perplexity(_Record):
 
 
 class PredictorTable(_Record):
-    settings: PredictorSettings
+    settings: PredictorSettings  # given predictors go by `dtype` and, where thresholds were fitted, `recall` alone
+    given: str | None = None  # where they come from; None: made by flashneuron
+    thresholds_fitted: bool = True
+    input: PredictorInput = "ffn_input"
     train_tokens: int
     tuning_tokens: int
     layers: list[LayerRow]

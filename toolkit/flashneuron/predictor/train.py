@@ -1,4 +1,4 @@
-"""From text to stored predictors and the table of what they do. Each finished layer is kept if the work is cut off."""
+"""Predictors fitted to a text (fit.py), one of each layer."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ import numpy as np
 from torch import Tensor
 
 from flashneuron.errors import InputError
-from flashneuron.model.capture import Capture, CapturedLayer, TokenIds
+from flashneuron.model.capture import CapturedLayer, TokenIds
 from flashneuron.model.ffn import Ffn
 from flashneuron.model.spec import ModelSpec, Weights
 from flashneuron.model.token_rows import Rows
-from flashneuron.package.predictor_file import read_predictor
-from flashneuron.predictor.evaluate import agreement, perplexity
+from flashneuron.predictor.evaluate import agreement
 from flashneuron.predictor.fit import RECALL_MARGIN, choose_rank, refine, regress, threshold_for
 from flashneuron.predictor.lowrank import LowRank
-from flashneuron.predictor.resume import FinishedWork, layer_keys
 from flashneuron.predictor.settings import LayerRow, PredictorSettings, PredictorTable
+from flashneuron.predictor.team import Team
+from flashneuron.predictor.work import PredictorWork, Texts
 from flashneuron.progress import Progress
 
 TUNING_EVERY = 8  # each 8th training sequence is kept from the fit, to choose rank and threshold by
@@ -35,69 +35,37 @@ def train_predictors(
     settings: PredictorSettings,
     out_dir: Path,
     progress: Progress,
+    team: Team | None = None,
 ) -> PredictorTable:
-    """Writes out_dir/layer_LLL.pred. The same call after an interruption goes on with the first missing layer.
+    """Writes out_dir/layer_LLL.pred. The same call after an interruption goes on with the first missing layer, by as
+    many processes as there are now.
 
     `validation` is only measured on. Errors: InputError for a rank that no layer can have or too little text.
     """
     if settings.rank is not None and settings.rank > min(spec.hidden_size, spec.ffn_size):
         raise InputError(f"--rank {settings.rank} is over the model's width {min(spec.hidden_size, spec.ffn_size)}")
-    fit, tuning = split_tuning(train, settings.tokens)
-    work, keys = FinishedWork(out_dir), layer_keys(spec, weights, (fit, tuning, validation), settings)
-    table = work.table(keys[-1])
-    rows = {layer: row for layer, key in enumerate(keys) if (row := work.layer(layer, key)) is not None}
-    if table is not None and len(rows) == spec.layers:
-        return table
-    out_dir.mkdir(parents=True, exist_ok=True)
-    work.keep_only(rows)
-    missing = [layer for layer in range(spec.layers) if layer not in rows]
-    if missing:
-        ends = (_tokens(fit), _tokens(fit) + _tokens(tuning))
-        capture = Capture(spec, weights, [*fit, *tuning, *validation], out_dir)
-        with progress.step("predictors", missing[-1] + 1, "layers") as advance:
-            for layer in capture.layers():
-                if layer.index in missing:
-                    predictor, row = train_layer(layer, ends, settings)
-                    work.keep_layer(keys[layer.index], predictor.to_file(layer.index), row, settings)
-                    rows[layer.index] = row
-                advance(1)
-                if layer.index == missing[-1]:
-                    break
-        del capture
-    stored = [LowRank.from_file(read_predictor(work.predictor_path(layer))) for layer in range(spec.layers)]
-    table = PredictorTable(
-        settings=settings,
-        train_tokens=_tokens(fit),
-        tuning_tokens=_tokens(tuning),
-        layers=[rows[layer] for layer in range(spec.layers)],
-        dense=perplexity(spec, weights, validation, None, out_dir, progress),
-        predicted=perplexity(spec, weights, validation, stored, out_dir, progress),
-    )
-    work.keep_table(keys[-1], table)
-    return table
+    texts = Texts(*split_tuning(train, settings.tokens), validation)
+    work = PredictorWork(spec, weights, texts, settings, lambda layer, ends: train_layer(layer, ends, settings))
+    return work.run(out_dir, progress, team or Team())
 
 
 def train_layer(layer: CapturedLayer, ends: tuple[int, int], settings: PredictorSettings) -> tuple[LowRank, LayerRow]:
     """Rows of `layer.ffn_input` up to ends[0] are fitted, up to ends[1] tuned on, and the rest measured on."""
     bounds = itertools.pairwise((0, *ends, len(layer.ffn_input)))
     fit, tuning, validation = (layer.ffn_input.part(start, stop) for start, stop in bounds)
-    ffn, target = layer.ffn, 1 - RECALL_MARGIN * (1 - settings.recall)
+    ffn, target = layer.ffn, tuning_recall(settings)
     regression = regress(ffn, fit)
     rank = settings.rank or choose_rank(regression, ffn, _spread(tuning, LADDER_TOKENS), target)
     predictor = refine(regression.at(rank), ffn, fit, settings).rounded(settings.dtype)
-    threshold, density = _threshold(predictor, ffn, tuning, target)
+    tuning_rows = spread_for_threshold(tuning, ffn)
+    threshold, density = threshold_for(predictor, ffn, tuning_rows, target)
     predictor = predictor.shifted(threshold)
-    seen = agreement(predictor, ffn, validation)
-    row = LayerRow(
-        layer=layer.index,
-        rank=rank,
-        true_density=seen.true_density,
-        predicted_density=seen.predicted_density,
-        recall=seen.recall,
-        precision=seen.precision,
-        calibration_density=density,
-    )
-    return predictor, row
+    return predictor, agreement(predictor, ffn, validation).row(layer.index, rank, density)
+
+
+def tuning_recall(settings: PredictorSettings) -> float:
+    """What to reach on tuning text to reach `settings.recall` on other text."""
+    return 1 - RECALL_MARGIN * (1 - settings.recall)
 
 
 def split_tuning(train: Sequence[TokenIds], tokens: int) -> tuple[list[TokenIds], list[TokenIds]]:
@@ -114,8 +82,9 @@ def split_tuning(train: Sequence[TokenIds], tokens: int) -> tuple[list[TokenIds]
     )
 
 
-def _threshold(predictor: LowRank, ffn: Ffn, tuning: Rows, target: float) -> tuple[float, float]:
-    return threshold_for(predictor, ffn, _spread(tuning, TUNING_CELLS // len(ffn.up)), target)
+def spread_for_threshold(tuning: Rows, ffn: Ffn) -> Tensor:
+    """The rows that a threshold is chosen by."""
+    return _spread(tuning, TUNING_CELLS // ffn.neurons)
 
 
 def _spread(x: Rows, rows: int) -> Tensor:

@@ -126,7 +126,12 @@ RUNTIME = (
     ),
     Setting("layout", "bundled|split", "Up row and down column in one record, or apart.", _choice("bundled", "split")),
     Setting("order", "none|coactivation", "Order of the neurons on flash.", _choice("none", "coactivation")),
-    Setting("kv", "fp32|fp16", "Element of the KV cache.", _choice("fp32", "fp16")),
+    Setting(
+        "kv",
+        "fp32|fp16|int8",
+        "Element of the KV cache; an NPU's programs take fp16 alone.",
+        _choice("fp32", "fp16", "int8"),
+    ),
     Setting(
         "backend",
         "auto|xnnpack|qnn",

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from flashneuron.errors import InputError
 from flashneuron.package.ffn_file import RECORD_ALIGNMENT
-from flashneuron.package.layout import DType, round_up, row_bytes
+from flashneuron.package.layout import DType, bundle_rows, round_up, row_bytes
 from flashneuron.package.trace_file import Trace, read_trace
 from flashneuron.profile.cost_model import NO_READS
 from flashneuron.profile.plan import Prediction, Target, priced, replay, with_threads
@@ -20,12 +20,12 @@ LEFT_OUT = "head, predictors and everything else in DRAM are left out; ram is wh
 
 
 def simulation(
-    path: Path, hidden_size: int, dtype: DType, runner: EventSource, target: Target
+    path: Path, hidden_size: int, dtype: DType, runner: EventSource, target: Target, gated: bool = False
 ) -> tuple[Trace, Callable[[RunSettings], Prediction]]:
     """The trace, and what predicts a point with it. Attention is taken to have four matrices of hidden_size² elements
     of `dtype` a layer. Errors: PackageError (the trace), InputError (a point without a budget).
     """
-    trace, record = read_trace(path), 2 * row_bytes(dtype, hidden_size)
+    trace, record = read_trace(path), bundle_rows(gated) * row_bytes(dtype, hidden_size)
 
     def predict_one(point: RunSettings) -> Prediction:
         if point.ram is None:
@@ -54,6 +54,7 @@ def simulation(
     return trace, predict_one
 
 
-def all_rows_bytes(trace: Trace, hidden_size: int, dtype: DType) -> int:
+def all_rows_bytes(trace: Trace, hidden_size: int, dtype: DType, gated: bool) -> int:
     """What every neuron takes in DRAM."""
-    return trace.layers * trace.ffn_size * round_up(2 * row_bytes(dtype, hidden_size), RECORD_ALIGNMENT)
+    record = bundle_rows(gated) * row_bytes(dtype, hidden_size)
+    return trace.layers * trace.ffn_size * round_up(record, RECORD_ALIGNMENT)

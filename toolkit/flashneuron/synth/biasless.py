@@ -7,6 +7,7 @@ product with c·s is the bias that `neurons` wants. A down matrix is made to giv
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
@@ -21,6 +22,16 @@ from flashneuron.synth.weights import ATTENTION_SHARE, GROWTH, TOKEN_SPREAD
 
 COMMON = 0.25  # c, for Falcon of the norm's output, for Llama of a token row
 
+Makers = dict[str, Callable[[], Tensor]]  # stored name → what makes the tensor
+
+
+@dataclass(frozen=True)
+class CommonPart:
+    """An FFN input is spread · z + share · s, z of variance 1."""
+
+    share: float
+    spread: float
+
 
 @dataclass(frozen=True)
 class BiaslessModel:
@@ -28,57 +39,81 @@ class BiaslessModel:
     seed: int
 
     def shards(self) -> list[Tensors]:
+        """The top, then each layer."""
+        return [partial(self._made, layer) for layer in (None, *range(self.shape.layers))]
+
+    def tensor(self, stored: str) -> Tensor:
+        """fp16, by its name in a checkpoint. Error: KeyError."""
+        layer = next((int(part) for part in stored.split(".") if part.isdecimal()), None)
+        return self._makers(layer)[stored]()
+
+    def neurons(self, layer: int) -> LayerNeurons:
+        return layer_neurons(self.shape, self.seed, layer)
+
+    def common(self, layer: int) -> CommonPart:
+        if self.shape.family == "falcon":
+            return CommonPart(COMMON, 1.0)
+        own = self._variance(layer + 0.5)  # of z in the residual, attention having added its part
+        share = COMMON / (own + COMMON**2) ** 0.5
+        return CommonPart(share, (1 - share**2) ** 0.5)
+
+    def signs(self) -> Tensor:
+        """s, fp16 [d]."""
+        return self._signs("signs")
+
+    def _made(self, layer: int | None) -> dict[str, Tensor]:
+        return {name: make() for name, make in self._makers(layer).items()}
+
+    def _makers(self, layer: int | None) -> Makers:
+        """None: of the top."""
         falcon = self.shape.family == "falcon"
-        top, layer = (self._falcon_top, self._falcon_layer) if falcon else (self._llama_top, self._llama_layer)
-        return [top, *(partial(layer, number) for number in range(self.shape.layers))]
+        if layer is None:
+            return self._falcon_top() if falcon else self._llama_top()
+        return self._falcon_layer(layer) if falcon else self._llama_layer(layer)
 
-    def _falcon_top(self) -> dict[str, Tensor]:
-        ones, zeros = self._ones(), torch.zeros_like(self._ones())
+    def _falcon_top(self) -> Makers:
         return {
-            "transformer.word_embeddings.weight": self._tokens("tokens"),
-            "transformer.ln_f.weight": ones * self._signs("final signs"),
-            "transformer.ln_f.bias": zeros,
+            "transformer.word_embeddings.weight": lambda: self._tokens("tokens"),
+            "transformer.ln_f.weight": lambda: self._ones() * self._signs("final signs"),
+            "transformer.ln_f.bias": lambda: torch.zeros_like(self._ones()),
         }
 
-    def _falcon_layer(self, layer: int) -> dict[str, Tensor]:
+    def _falcon_layer(self, layer: int) -> Makers:
         shape, d, name = self.shape, self.shape.hidden_size, f"transformer.h.{layer}"
-        neurons = layer_neurons(shape, self.seed, layer)
-        mean, variance = neurons.output_moments()
+        fused = d + 2 * d // shape.heads
         return {
-            f"{name}.input_layernorm.weight": self._ones(),
-            f"{name}.input_layernorm.bias": self._signs("signs") * COMMON,
-            f"{name}.self_attention.query_key_value.weight": self._attention(layer, "qkv", d + 2 * d // shape.heads),
-            f"{name}.self_attention.dense.weight": self._attention(layer, "o", d),
-            f"{name}.mlp.dense_h_to_4h.weight": self._biased(neurons.up(), neurons.up_bias(), COMMON),
-            f"{name}.mlp.dense_4h_to_h.weight": self._down(layer, mean, variance),
+            f"{name}.input_layernorm.weight": self._ones,
+            f"{name}.input_layernorm.bias": lambda: self.signs() * COMMON,
+            f"{name}.self_attention.query_key_value.weight": lambda: self._attention(layer, "qkv", fused),
+            f"{name}.self_attention.dense.weight": lambda: self._attention(layer, "o", d),
+            f"{name}.mlp.dense_h_to_4h.weight": lambda: self._biased(layer),
+            f"{name}.mlp.dense_4h_to_h.weight": lambda: self._down(layer, *self.neurons(layer).output_moments()),
         }
 
-    def _llama_top(self) -> dict[str, Tensor]:
+    def _llama_top(self) -> Makers:
         return {
-            "model.embed_tokens.weight": self._tokens("tokens").add_(self._signs("signs") * COMMON),
-            "model.norm.weight": self._ones(),
-            "lm_head.weight": self._tokens("head"),
+            "model.embed_tokens.weight": lambda: self._tokens("tokens").add_(self.signs() * COMMON),
+            "model.norm.weight": self._ones,
+            "lm_head.weight": lambda: self._tokens("head"),
         }
 
-    def _llama_layer(self, layer: int) -> dict[str, Tensor]:
-        d, name = self.shape.hidden_size, f"model.layers.{layer}"
-        neurons = layer_neurons(self.shape, self.seed, layer)
-        tensors = {f"{name}.{norm}.weight": self._ones() for norm in ("input_layernorm", "post_attention_layernorm")}
-        tensors |= {f"{name}.self_attn.{part}_proj.weight": self._attention(layer, part, d) for part in "qkvo"}
-        return tensors | {
-            f"{name}.mlp.gate_proj.weight": self._gate(layer, neurons),
-            f"{name}.mlp.up_proj.weight": self._matrix(f"layer {layer}.value", self.shape.ffn_size, d, 1 / d),
-            f"{name}.mlp.down_proj.weight": self._down(layer, *_gated_moments(neurons)),
+    def _llama_layer(self, layer: int) -> Makers:
+        d, ffn, name = self.shape.hidden_size, self.shape.ffn_size, f"model.layers.{layer}"
+        found: Makers = {
+            f"{name}.{norm}.weight": self._ones for norm in ("input_layernorm", "post_attention_layernorm")
+        }
+        found |= {f"{name}.self_attn.{part}_proj.weight": partial(self._attention, layer, part, d) for part in "qkvo"}
+        return found | {
+            f"{name}.mlp.gate_proj.weight": lambda: self._biased(layer),
+            f"{name}.mlp.up_proj.weight": lambda: self._matrix(f"layer {layer}.value", ffn, d, 1 / d),
+            f"{name}.mlp.down_proj.weight": lambda: self._down(layer, *_gated_moments(self.neurons(layer))),
         }
 
-    def _gate(self, layer: int, neurons: LayerNeurons) -> Tensor:
-        own = self._variance(layer + 0.5)  # of z, attention having added its part
-        common = COMMON / (own + COMMON**2) ** 0.5
-        return self._biased(neurons.up(), neurons.up_bias() * (1 - common**2) ** 0.5, common)
-
-    def _biased(self, rows: Tensor, bias: Tensor, common: float) -> Tensor:
-        """Rows whose product with common · s is `bias`; in place."""
-        signs, width = self._signs("signs").float(), rows.shape[1]
+    def _biased(self, layer: int) -> Tensor:
+        """The rows that decide who fires: their product with the common part is the bias of the design."""
+        neurons, found = self.neurons(layer), self.common(layer)
+        rows, bias, common = neurons.up(), neurons.up_bias() * found.spread, found.share
+        signs, width = self.signs().float(), rows.shape[1]
         for part, wanted in zip(draws.parts(rows), draws.parts(bias), strict=True):
             missing = wanted / common - part.float() @ signs
             part += torch.outer(missing / width, signs).half()

@@ -32,7 +32,7 @@ class FolderRecipe(BaseModel):
 
 
 def create_package(shape: Shape, seed: int, output: Path, recipe: ExportRecipe, progress: Progress) -> dict[str, Any]:
-    """Returns statistics.json's `synthetic`. Errors: as export_source, and InputError for a family without export."""
+    """Returns statistics.json's `synthetic`. Errors: as export_source."""
     source = SyntheticSource(SyntheticModel(shape, seed), predictor_dtype(recipe.dtype), recipe.predictor == "lowrank")
     package = export_source(source, output, recipe, progress)
     found: dict[str, Any] = json.loads(package.read(STATISTICS))["synthetic"]
@@ -56,21 +56,21 @@ def create_trace(shape: Shape, seed: int, output: Path, progress: Progress) -> N
 
 
 def create_folder(shape: Shape, seed: int, output: Path, progress: Progress) -> dict[str, Any]:
-    """Returns statistics.json's `synthetic`; `reached` is null for a family that nothing here can run.
+    """Returns statistics.json's `synthetic`.
 
     Interrupted, it leaves `<output>.partial`, from which the same call goes on. Errors: InputError before any work.
     """
     with disk_full_is_one_line(output):
         refuse_existing(output)
         partial = PartialPackage(output)
-        model = SyntheticModel(shape, seed) if shape.family == "opt" else None
-        shards = opt_shards(shape, model.spec, model.weights) if model else BiaslessModel(shape, seed).shards()
+        model, opt = SyntheticModel(shape, seed), shape.family == "opt"
+        shards = opt_shards(shape, model.spec, model.weights) if opt else BiaslessModel(shape, seed).shards()
         check_free_disk(shape, partial.folder)
         if partial.begin(FolderRecipe(config=shape.config, seed=seed), ""):
             progress.note(f"going on with {partial.folder}")
         write_small_files(partial.folder, shape, seed)
         index = write_shards(partial.folder, shards, progress)
-        reached = measured(model, partial.folder, progress)[0] if model else None
+        reached = measured(model, partial.folder, progress)[0]
         statistics = facts(shape, seed, reached)
         atomic_write(partial.folder / STATISTICS, json.dumps({"synthetic": statistics}, indent=1).encode())
         partial.finish({*index, STATISTICS, "config.json", "tokenizer.json", "calibration.txt"})

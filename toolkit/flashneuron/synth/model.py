@@ -1,4 +1,4 @@
-"""A synthetic OPT opened like a model folder, and how a package is made of it without one."""
+"""A synthetic model opened like a model folder, and how a package is made of it without one."""
 
 from __future__ import annotations
 
@@ -10,16 +10,17 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from flashneuron.errors import InputError
+from flashneuron.export.recipe import ExportRecipe
 from flashneuron.export.texts import Ids
 from flashneuron.export.usage import Selections
-from flashneuron.model.families import opt
+from flashneuron.model.families import family_of
 from flashneuron.model.spec import ModelSpec
 from flashneuron.package.atomic import atomic_write
 from flashneuron.package.layout import PredictorDType
 from flashneuron.package.predictor_file import write_predictor
 from flashneuron.predictor.settings import LayerRow, PredictorSettings, PredictorTable
 from flashneuron.progress import Progress
+from flashneuron.synth.biasless_weights import BiaslessWeights
 from flashneuron.synth.measure import BENCHMARK_TOKENS, calibration_ids, measure, random_ids
 from flashneuron.synth.neurons import drawn_selections
 from flashneuron.synth.shapes import Shape
@@ -34,16 +35,11 @@ _MEASURED = "measured.json"  # beside the predictors, until the work is done
 
 @dataclass(frozen=True)
 class SyntheticModel:
-    """source.Model. Error: InputError for a family that export does not know."""
+    """source.Model."""
 
     shape: Shape
     seed: int = 0
     synthetic: bool = True
-
-    def __post_init__(self) -> None:
-        if self.shape.family != "opt":
-            what = f"export knows no {self.shape.family} models yet, so {self.shape.name} cannot become a package"
-            raise InputError(f"{what}; leave --package out to write a Hugging Face folder")
 
     @property
     def name(self) -> str:
@@ -52,11 +48,15 @@ class SyntheticModel:
     @cached_property
     def spec(self) -> ModelSpec:
         bos, eos = (int(self.shape.config[name]) for name in ("bos_token_id", "eos_token_id"))
-        return dataclasses.replace(opt.read_spec(self.shape.config), prompt_prefix_ids=(bos,), eos_token_ids=(eos,))
+        return dataclasses.replace(
+            family_of(self.shape.config).read_spec(self.shape.config), prompt_prefix_ids=(bos,), eos_token_ids=(eos,)
+        )
 
     @cached_property
-    def weights(self) -> SyntheticWeights:
-        return SyntheticWeights(self.shape, self.seed)
+    def weights(self) -> SyntheticWeights | BiaslessWeights:
+        if self.shape.family == "opt":
+            return SyntheticWeights(self.shape, self.seed)
+        return BiaslessWeights(self.shape, self.seed, self.spec)
 
     def tokenizer_json(self) -> bytes:
         return make_tokenizer(self.spec.vocab_size, self.spec.prompt_prefix_ids[0]).to_str().encode()
@@ -76,6 +76,9 @@ class SyntheticSource:
     def sequences(self) -> list[Ids]:
         return [calibration_ids(self.model.spec, self.model.seed)]
 
+    def with_thresholds(self, recipe: ExportRecipe, folder: Path, progress: Progress) -> SyntheticSource:
+        return self
+
     def predictors(self, folder: Path, progress: Progress) -> PredictorTable | None:
         reached, rows = measured(self.model, folder, progress)
         self._reached = reached
@@ -84,7 +87,7 @@ class SyntheticSource:
         for layer in range(self.model.spec.layers):
             path = folder / f"layer_{layer:03}.pred"
             if not path.exists():
-                write_predictor(path, self.model.weights.neurons(layer).predictor().to_file(layer), self._dtype)
+                write_predictor(path, self.model.weights.predictor(layer).to_file(layer), self._dtype)
         settings = PredictorSettings(recall=PREDICTOR_RECALL, dtype=self._dtype, seed=self.model.seed, steps=0)
         return PredictorTable(
             settings=settings, train_tokens=0, tuning_tokens=0, layers=rows, dense=None, predicted=None
@@ -111,20 +114,20 @@ def measured(model: SyntheticModel, folder: Path, progress: Progress) -> tuple[S
     path = folder / _MEASURED
     if not path.exists():
         ids = calibration_ids(model.spec, model.seed)
-        found = measure(model.spec, model.weights, lambda i: model.weights.neurons(i).predictor(), ids, progress)
+        found = measure(model.spec, model.weights, model.weights.predictor, ids, progress)
         content = {"sparsity": asdict(found.sparsity), "rows": [row.model_dump() for row in found.rows]}
         atomic_write(path, json.dumps(content).encode())
     content = json.loads(path.read_bytes())
     return Sparsity(**content["sparsity"]), [LayerRow.model_validate(row) for row in content["rows"]]
 
 
-def facts(shape: Shape, seed: int, reached: Sparsity | None) -> dict[str, Any]:
-    """What statistics.json says of a synthetic model, under `synthetic`. None: nothing here can run it."""
+def facts(shape: Shape, seed: int, reached: Sparsity) -> dict[str, Any]:
+    """What statistics.json says of a synthetic model, under `synthetic`."""
     count = min(BENCHMARK_TOKENS, int(shape.config["max_position_embeddings"]) - 1)
     return {
         "shape": shape.name,
         "seed": seed,
         "published": asdict(PUBLISHED),
-        "reached": asdict(reached) if reached else None,
+        "reached": asdict(reached),
         "benchmark_token_ids": random_ids(shape.vocab_size, seed, "benchmark", count).tolist(),
     }

@@ -14,6 +14,7 @@ from functools import cached_property, lru_cache, partial
 import torch
 from torch import Tensor
 
+from flashneuron.predictor.lowrank import LowRank
 from flashneuron.synth import draws
 from flashneuron.synth.neurons import LayerNeurons, layer_neurons
 from flashneuron.synth.shapes import Shape
@@ -78,6 +79,9 @@ class SyntheticWeights:
             found[f"attn.{part}.weight"] = partial(self._attention, part)
             found[f"attn.{part}.bias"] = lambda layer: torch.zeros(d)
         return found
+
+    def predictor(self, layer: int) -> LowRank:
+        return self.neurons(layer).predictor()
 
     def residual_variance(self, layer: int) -> float:
         """Of an element of the residual stream that enters the layer."""

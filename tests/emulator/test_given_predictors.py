@@ -1,0 +1,58 @@
+"""Predictors made elsewhere decide in the runtime, on this machine, as they do in PyTorch, whatever they read."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+
+import pytest
+import tiny_opt
+from tiny_predictors import powerinfer_files
+
+from flashneuron.export.pipeline import export_source
+from flashneuron.export.recipe import ExportRecipe
+from flashneuron.export.source import open_source
+from flashneuron.export.texts import read_texts, token_sequences
+from flashneuron.model.folder import open_model
+from flashneuron.package.layout import DType, PredictorInput
+from flashneuron.predictor.settings import PredictorTable
+from flashneuron.profile.session import open_session
+from flashneuron.profile.settings import RunSettings
+from flashneuron.progress import SilentProgress
+
+TEXT = "the quick brown fox jumps over the lazy dog\n"
+
+
+@pytest.mark.parametrize(
+    ("taken", "dtype", "tolerance"),
+    [("residual", "fp32", 0.02), ("layer_input", "fp32", 0.02), ("ffn_input", "fp32", 0.02), ("residual", "int8", 0.4)],
+)
+def test_the_runtime_scores_a_text_as_pytorch_does(
+    tmp_path: Path, taken: PredictorInput, dtype: DType, tolerance: float
+) -> None:
+    """Random predictors change a text's −Σ ln p, each its own way: by as much as in PyTorch, `tolerance` in nats (of
+    int8 more: its neurons are not PyTorch's fp32).
+    """
+    folder = tiny_opt.save_safetensors(tiny_opt.make_model(hidden_size=64, ffn_dim=256), tmp_path / "model")
+    (folder / "calibration.txt").write_text(TEXT * 60)
+    (folder / "heldout.txt").write_text(TEXT * 30)
+    opened = open_model(folder)
+    files = powerinfer_files(tmp_path / "files", opened.spec)
+    recipe = ExportRecipe(dtype=dtype, attention="fp32", predictors_from=str(files), max_chunk=8)
+    source = open_source(folder, recipe)
+    assert source.given is not None
+    source = dataclasses.replace(source, given=dataclasses.replace(source.given, input=taken))
+    package = export_source(source, tmp_path / "p", recipe, SilentProgress())
+    assert package.manifest.predictors[0].input == taken
+    table = PredictorTable.model_validate(json.loads(package.read("statistics.json"))["predictor"])
+    assert table.dense is not None
+    assert table.predicted is not None
+    effect = table.predicted.nll - table.dense.nll
+    assert abs(effect) > 5 * tolerance
+    sequences = [ids.tolist() for ids in token_sequences(read_texts((), folder), opened)[1]]
+    with open_session(package, "host", SilentProgress()) as session:
+        scores = session.score(RunSettings(kv="fp32", predictor="lowrank"), sequences, lambda tokens: None)
+        dense = session.score(RunSettings(kv="fp32", predictor="none"), sequences, lambda tokens: None)
+    assert scores.tokens == table.predicted.tokens
+    assert scores.nll - dense.nll == pytest.approx(effect, abs=tolerance)
