@@ -60,6 +60,7 @@ Rig::Rig(const TinyPackage& files, const RigOptions& options, std::unique_ptr<Fl
   ffn.read_all = options.residency == Residency::kNaive;
   ffn.keep_misses = options.residency == Residency::kCached && predictor_ != nullptr;
   ffn.overlap = options.overlap;
+  ffn.gate_first = options.gate_first;
   ffn.window = options.window;
   ffn.capacity_rows.assign(manifest.model.layers, options.capacity_rows);
   ffn.pinned.assign(manifest.model.layers, options.pinned);
