@@ -34,6 +34,7 @@ struct Options {
   uint32_t read_gap_bytes = 0;        // gaps between wanted bytes up to this are read across
   uint32_t max_read_bytes = 1 << 20;  // longest read of several records
   bool overlap = true;                // compute while reads are in flight, and read the next layer's early
+  bool gate_first = false;            // of gated models: read gates, then the rest of what they let fire
   std::optional<int64_t> context;     // tokens that the KV cache holds; absent: as below
   // Prompt and output together, if known: the KV cache then holds just these, or the model's longest context if that is
   // shorter; absent: the model's longest.

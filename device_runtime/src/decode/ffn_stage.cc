@@ -42,7 +42,9 @@ FfnStage::FfnStage(const FfnWeights& weights, const NeuronFiles& files, Staging&
       early_{{files, staging.early[0]}, {files, staging.early[1]}},
       all_(weights.ffn_size),
       activations_(std::max<size_t>(weights.ffn_size, kMaxRows * max_tokens)),
-      chosen_(weights.ffn_size) {
+      chosen_(weights.ffn_size),
+      gate_products_(options_.gate_first ? weights.ffn_size : 0),
+      reserved_(gate_products_.size()) {
   std::iota(all_.begin(), all_.end(), 0u);
 }
 
@@ -77,7 +79,7 @@ Status FfnStage::load_pinned(uint32_t layer, std::span<const uint32_t> pinned) {
   for (std::span<const uint32_t> rest = by_place; !rest.empty();) {
     FN_ASSIGN_OR_RETURN(const size_t started, batch.start(layer, rest, files_.all_rows(), ignored));
     FN_RETURN_IF_ERROR(batch.wait_all(ignored));
-    for (size_t i = 0; i < started; ++i) insert(state, row(batch, i));
+    for (size_t i = 0; i < started; ++i) copy(row(batch, i), insert(state, batch.neurons()[i]));
     rest = rest.subspan(started);
   }
   batch.clear();
@@ -95,8 +97,9 @@ Status FfnStage::begin(uint32_t layer, std::span<const float> x, std::span<const
       state.policy.touch(selected);
       for (const uint32_t neuron : selected) misses += state.cache.find(neuron) == nullptr;
     }
-    make_room(state, misses, counters);
+    make_room(state, options_.gate_first ? 0 : misses, counters);  // silent neurons need no room
   }
+  call_.gate_first = options_.gate_first;
   return start(layer, x, 1, selected, [](uint32_t) { return true; }, counters);
 }
 
@@ -113,13 +116,15 @@ Status FfnStage::read_early(uint32_t layer, std::span<const uint32_t> predicted,
     if (layers_[layer].cache.find(neuron) == nullptr) early_misses_.push_back(neuron);
   }
   if (early_misses_.empty()) return {};
-  FN_ASSIGN_OR_RETURN(const size_t started, early_[layer % 2].start(layer, early_misses_, files_.all_rows(), counters));
+  const RowRange rows = options_.gate_first ? RowRange{0, 1} : files_.all_rows();
+  FN_ASSIGN_OR_RETURN(const size_t started, early_[layer % 2].start(layer, early_misses_, rows, counters));
   counters.early += static_cast<int64_t>(started);
   return {};
 }
 
 Status FfnStage::dense(uint32_t layer, std::span<const float> x, size_t tokens, std::span<float> out,
                        Counters& counters) {
+  call_.gate_first = options_.gate_first && tokens == 1;
   FN_RETURN_IF_ERROR(start(layer, x, tokens, all_, [](uint32_t) { return false; }, counters));
   return walk(out, counters);
 }
@@ -138,6 +143,7 @@ Status FfnStage::dense_and_seed(uint32_t layer, std::span<const float> x, size_t
     --spare;
     return true;
   };
+  call_.gate_first = false;
   FN_RETURN_IF_ERROR(start(layer, x, tokens, all_, keep, counters));
   return walk(out, counters);
 }
@@ -208,15 +214,17 @@ Status FfnStage::start(uint32_t layer, std::span<const float> x, size_t tokens, 
     accumulator_.begin(x, tokens, weights_.rules[layer], bias.first(weights_.ffn_size),
                        bias.subspan(weights_.ffn_size));
   }
+  if (call_.gate_first) FN_RETURN_IF_ERROR(read_gates(counters));
   return start_rounds(counters);
 }
 
 Status FfnStage::start_rounds(Counters& counters) {
+  const RowRange rows = call_.gate_first ? RowRange{1, 2} : files_.all_rows();
   for (NeuronBatch& batch : demand_) {
     if (call_.started == call_.demand.size()) return {};
     if (!batch.empty()) continue;
     const std::span<const uint32_t> rest = std::span(call_.demand).subspan(call_.started);
-    FN_ASSIGN_OR_RETURN(const size_t started, batch.start(call_.layer, rest, files_.all_rows(), counters));
+    FN_ASSIGN_OR_RETURN(const size_t started, batch.start(call_.layer, rest, rows, counters));
     call_.started += started;
     if (options_.overlap) continue;
     return batch.wait_all(counters);
@@ -312,26 +320,38 @@ void FfnStage::add(size_t begin, size_t end, Counters& counters) {
   Layer& state = layers_[call_.layer];
   const TimedSpan span(queue_.spans(), SpanKind::kMemory, counters.memory_us);
   for (size_t i = begin; i < end; ++i) {
-    const bool room = state.cache.size() < state.cache.capacity();
-    if (call_.missed[i] && room && call_.keep(call_.selected[i])) insert(state, call_.rows[i]);
+    if (!call_.missed[i]) continue;
+    const uint32_t neuron = call_.selected[i];
+    if (call_.gate_first) {
+      if (reserved_[neuron] != nullptr) copy(call_.rows[i], reserved_[neuron]);
+    } else if (state.cache.size() < state.cache.capacity() && call_.keep(neuron)) {
+      copy(call_.rows[i], insert(state, neuron));
+    }
   }
 }
 
 NeuronRow FfnStage::row(const NeuronBatch& batch, size_t index) const {
+  const RowRange range = batch.rows();
   FfnWeights::RowPointers rows{};
-  for (uint32_t r = 0; r < weights_.rows(); ++r) rows[r] = batch.row(index, r);
-  return weights_.row(batch.layer(), batch.neurons()[index], rows);
+  for (uint32_t r = range.first; r < range.first + range.count; ++r) rows[r] = batch.row(index, r);
+  NeuronRow row = weights_.row(batch.layer(), batch.neurons()[index], rows);
+  if (range.first > 0) row.gate_product = gate_products_[row.neuron];
+  return row;
 }
 
-void FfnStage::insert(Layer& layer, const NeuronRow& row) {
-  const size_t vector_bytes = weights_.vector_bytes();
-  std::byte* destination = layer.cache.insert(row.neuron);
-  layer.policy.admit(row.neuron);
-  for (const std::byte* rows : {row.gate, row.up, row.down}) {
-    if (rows == nullptr) continue;
-    std::memcpy(destination, rows, vector_bytes);
-    destination += vector_bytes;
+std::byte* FfnStage::insert(Layer& layer, uint32_t neuron) {
+  std::byte* record = layer.cache.insert(neuron);
+  layer.policy.admit(neuron);
+  return record;
+}
+
+void FfnStage::copy(const NeuronRow& row, std::byte* record) const {
+  if (weights_.gated()) {
+    if (row.gate != nullptr) std::memcpy(record, row.gate, weights_.vector_bytes());
+    record += weights_.vector_bytes();
   }
+  std::memcpy(record, row.up, weights_.vector_bytes());
+  std::memcpy(record + weights_.vector_bytes(), row.down, weights_.vector_bytes());
 }
 
 uint32_t FfnStage::window_union(uint32_t layer) const {

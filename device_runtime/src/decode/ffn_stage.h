@@ -18,6 +18,10 @@
 //
 // What does not fit into a staging area at once comes in rounds: two areas take turns, so that one is filled while the
 // other is computed from.
+//
+// gate_first (gated models, one token at a time) reads in two phases: the gates of all misses, then up rows and down
+// columns of those alone that their gate lets fire (kernels::gate_passes). The others are silent whatever the rest of
+// their record says, so they leave the call, and the cache keeps none of them. Early reads are of gates alone.
 #pragma once
 
 #include <array>
@@ -45,6 +49,7 @@ struct FfnStageOptions {
   bool read_all = false;                // naive: every row of the layer is read, selected or not
   bool keep_misses = false;             // cached with a predictor; otherwise cached rows are pinned
   bool overlap = true;                  // compute while reads are in flight; off: wait for them first
+  bool gate_first = false;              // gated models, without read_all: read in two phases
   std::optional<uint32_t> window;       // tokens; absent: as many as the capacity holds
   std::vector<uint32_t> capacity_rows;  // per layer
   // With keep_misses, per layer and at most its capacity: neurons loaded at the start and never evicted. Empty: none.
@@ -128,6 +133,11 @@ class FfnStage {
   // The two halves of every call. Misses for which keep(neuron) holds are inserted while there is room.
   Status start(uint32_t layer, std::span<const float> x, size_t tokens, std::span<const uint32_t> selected, Keep keep,
                Counters& counters);
+  // Phase one: multiplies the gates of what is missed, and takes silent neurons out of the call.
+  Status read_gates(Counters& counters);
+  // Of what is missed and in this batch of gates: waits for it, notes the products, and gives those that pass a row in
+  // the cache while there is room.
+  Status take_gates(NeuronBatch& batch, Counters& counters);
   Status walk(std::span<float> out, Counters& counters);
   // Starts the next round of reads on demand where a staging area is free.
   Status start_rounds(Counters& counters);
@@ -140,12 +150,15 @@ class FfnStage {
   // Adds selected neurons [begin, end), all located, and keeps those that stay.
   void add(size_t begin, size_t end, Counters& counters);
   NeuronRow row(const NeuronBatch& batch, size_t index) const;
-  void insert(Layer& layer, const NeuronRow& row);
+  std::byte* insert(Layer& layer, uint32_t neuron);
+  // Copies the rows that `row` has into a cache's row.
+  void copy(const NeuronRow& row, std::byte* record) const;
 
   // The call between begin and finish.
   struct Call {
     uint32_t layer = 0;
     size_t tokens = 0;
+    bool gate_first = false;
     std::span<const uint32_t> selected;
     Keep keep;
     std::vector<uint32_t> demand;  // neurons to read on demand, ascending
@@ -169,6 +182,10 @@ class FfnStage {
   std::vector<float> arrived_activations_;
   std::vector<float> activations_;  // one token: by selected neuron; several: of one add(), [rows, tokens]
   std::vector<bool> chosen_;        // by neuron: a seed of the window
+  // Of gate_first; by neuron, of the call's misses alone.
+  std::vector<float> gate_products_;
+  std::vector<std::byte*> reserved_;  // its row in the cache, its gate there already; null: none
+  std::vector<uint32_t> passing_;     // the selected neurons without the silent ones
 };
 
 }  // namespace flashneuron

@@ -36,6 +36,7 @@ class NeuronBatch {
   Status wait(size_t index, Counters& counters);
   Status wait_all(Counters& counters) { return reads_->wait_all(counters); }
   const std::byte* row(size_t index, uint32_t row) const;
+  RowRange rows() const { return rows_; }
 
  private:
   // Extents of the first `count` of `neurons`, in the order of flash.

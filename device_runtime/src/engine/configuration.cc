@@ -109,6 +109,12 @@ Status choose_numbers(Configuration& chosen) {
   }
   if (options.window && *options.window == 0)
     return {StatusCode::kBadInput, "window is 0; it must be at least 1 token"};
+  const bool naive = options.residency == Residency::kNaive;
+  if (options.gate_first && (naive || !chosen.manifest().model.gated)) {
+    chosen.warnings.emplace_back(naive ? "gate_first is off: residency naive reads everything"
+                                       : "gate_first is off: the model's neurons have no gates");
+    options.gate_first = false;
+  }
   if (options.threads == 0) options.threads = static_cast<int>(std::clamp(std::thread::hardware_concurrency(), 1u, 4u));
   return {};
 }
@@ -162,9 +168,10 @@ FixedRoles fixed_roles(const Configuration& chosen) {
   const uint64_t accumulator = FfnAccumulator::buffer_bytes(model.hidden_size, manifest.ffn.dtype, chunk) +
                                sizeof(float) * chunk * FfnStage::kMaxRows +
                                sizeof(NeuronRow) * uint64_t{model.ffn_size};
+  const uint64_t gates = chosen.options.gate_first ? (sizeof(float) + sizeof(std::byte*)) * model.ffn_size : 0;
   // Row maps and last uses (the policy's and the meter's) of every neuron, and the logits.
   const uint64_t maps = uint64_t{model.layers} * model.ffn_size * 32 + sizeof(float) * model.vocab_size;
-  fixed.staging = static_cast<int64_t>(chosen.staging_bytes + biases + scales + accumulator + maps +
+  fixed.staging = static_cast<int64_t>(chosen.staging_bytes + biases + scales + accumulator + gates + maps +
                                        Decoder::buffer_bytes(model, chunk, predictor_input));
   return fixed;
 }

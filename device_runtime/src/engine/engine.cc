@@ -195,6 +195,7 @@ Result<std::unique_ptr<Session>> Engine::new_session() {
   ffn.read_all = chosen.options.residency == Residency::kNaive;
   ffn.keep_misses = chosen.options.residency == Residency::kCached && engine.predictor != nullptr;
   ffn.overlap = chosen.options.overlap;
+  ffn.gate_first = chosen.options.gate_first;
   ffn.window = chosen.options.window;
   ffn.capacity_rows = chosen.capacity_rows;
   ffn.pinned = chosen.pinned;

@@ -214,6 +214,10 @@ Result<Replay> replay_package(const Options& options, const std::optional<std::s
   if (chosen.options.residency == Residency::kNaive) {
     return Status(StatusCode::kUnsupported, "residency=naive reads every weight for every token: nothing to replay");
   }
+  if (chosen.options.gate_first) {
+    return Status(StatusCode::kUnsupported,
+                  "gate_first=on cannot be replayed: a trace does not say which gates let their neurons fire");
+  }
   std::string path = trace_path.value_or("");
   for (const auto& [name, entry] : manifest.files) {
     if (path.empty() && entry.role == "trace") path = chosen.package.path_of(name);

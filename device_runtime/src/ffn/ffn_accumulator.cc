@@ -78,7 +78,7 @@ void FfnAccumulator::activate(std::span<const NeuronRow> rows, std::span<float> 
         const NeuronRow& row = rows[begin];
         if (row.up == nullptr) continue;
         const NeuronRow next = begin + ahead < rows.size() ? rows[begin + ahead] : NeuronRow{};
-        if (rule_.gated) dots[count++] = {{row.gate, row.gate_scales}, next.gate};
+        if (row.gate != nullptr) dots[count++] = {{row.gate, row.gate_scales}, next.gate};
         dots[count++] = {{row.up, row.up_scales}, next.up};
         places[neurons++] = begin;
       }
@@ -86,13 +86,24 @@ void FfnAccumulator::activate(std::span<const NeuronRow> rows, std::span<float> 
         kernels::dot_rows(std::span(dots).first(count), inputs_[t], products.data());
         const float* product = products.data();
         for (size_t n = 0; n < neurons; ++n) {
-          const float gate = rule_.gated ? *product++ : 0;
-          const float up = *product++ + up_bias_[rows[places[n]].neuron];
+          const NeuronRow& row = rows[places[n]];
+          const float gate = row.gate != nullptr ? *product++ : row.gate_product;
+          const float up = *product++ + up_bias_[row.neuron];
           activations[places[n] * tokens_ + t] = kernels::activation(rule_, gate, up);
         }
         for (size_t r = 0; r < count; ++r) dots[r].next = nullptr;
       }
     }
+  });
+}
+
+void FfnAccumulator::multiply_gates(std::span<const NeuronRow> rows, std::span<float> products) const {
+  assert(tokens_ == 1 && products.size() >= rows.size());
+  const size_t grain = std::max<size_t>(1, kMinProducts / hidden_size_);
+  pool_.parallel_for(rows.size(), grain, [&](size_t begin, size_t end) {
+    std::vector<kernels::DotRow> dots;
+    for (size_t r = begin; r < end; ++r) dots.push_back({{rows[r].gate, rows[r].gate_scales}});
+    kernels::dot_rows(dots, inputs_.front(), &products[begin]);
   });
 }
 

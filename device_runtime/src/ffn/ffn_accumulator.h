@@ -21,8 +21,9 @@ struct NeuronRow {
   const std::byte* down = nullptr;
   const std::byte* up_scales = nullptr;
   const std::byte* down_scales = nullptr;
-  const std::byte* gate = nullptr;  // null without a gate
+  const std::byte* gate = nullptr;  // null without a gate, and where its product is known
   const std::byte* gate_scales = nullptr;
+  float gate_product = 0;  // gate·x, where the rule has a gate and `gate` is null
 };
 
 // out[t] = down_bias + sum over neurons n of h * down[n], where h is the rule's activation (kernels/neuron.h) of
@@ -47,6 +48,8 @@ class FfnAccumulator {
   // activations[r, t] = h of row r for token t, [rows, tokens], in any order of rows; rows whose `up` is null are left
   // out.
   void activate(std::span<const NeuronRow> rows, std::span<float> activations) const;
+  // products[r] = gate·x of row r, whose gate alone is needed. Precondition: one token.
+  void multiply_gates(std::span<const NeuronRow> rows, std::span<float> products) const;
   // Adds the terms of rows with these activations. Ascending neuron order, after every row added since begin(). Rows
   // may be reused after return.
   void add(std::span<const NeuronRow> rows, std::span<const float> activations);

@@ -13,9 +13,10 @@
 namespace flashneuron {
 namespace {
 
-const std::vector<std::string> kSettings = {
-    "package", "store",   "ram",        "residency", "predictor", "window",  "layout",  "hot", "order",        "kv",
-    "backend", "threads", "io_threads", "read_gap",  "max_read",  "overlap", "context", "soc", "npu_libraries"};
+const std::vector<std::string> kSettings = {"package", "store",      "ram",        "residency", "predictor",
+                                            "window",  "layout",     "hot",        "order",     "kv",
+                                            "backend", "threads",    "io_threads", "read_gap",  "max_read",
+                                            "overlap", "gate_first", "context",    "soc",       "npu_libraries"};
 const std::vector<std::string> kSampling = {"max_new_tokens", "ignore_eos", "temperature", "top_k", "top_p", "seed"};
 
 struct Verb {
@@ -183,6 +184,7 @@ Result<Options> parse_options(const Keys& keys) {
   FN_RETURN_IF_ERROR(
       read_number<uint32_t>(keys, "max_read", 4096, kLongestRead, "bytes, 4096 to 67108864", options.max_read_bytes));
   FN_RETURN_IF_ERROR(read_name(keys, "overlap", kSwitch, options.overlap));
+  FN_RETURN_IF_ERROR(read_name(keys, "gate_first", kSwitch, options.gate_first));
   FN_RETURN_IF_ERROR(read_number<int64_t>(keys, "context", 1, kMost, "a number of tokens from 1", options.context));
   return options;
 }
@@ -258,6 +260,7 @@ Keys settings_of(const Options& options) {
   keys["read_gap"] = std::to_string(options.read_gap_bytes);
   keys["max_read"] = std::to_string(options.max_read_bytes);
   keys["overlap"] = name_of(kSwitch, options.overlap);
+  keys["gate_first"] = name_of(kSwitch, options.gate_first);
   if (options.context) keys["context"] = std::to_string(*options.context);
   return keys;
 }

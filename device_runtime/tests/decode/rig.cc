@@ -62,6 +62,7 @@ Rig::Rig(const TinyPackage& files, const RigOptions& options, std::unique_ptr<Fl
   Predictor* const predictor = options.spy != nullptr ? options.spy : predictor_.get();
   ffn.keep_misses = options.residency == Residency::kCached && predictor != nullptr;
   ffn.overlap = options.overlap;
+  ffn.gate_first = options.gate_first;
   ffn.window = options.window;
   ffn.capacity_rows.assign(manifest.model.layers, options.capacity_rows);
   ffn.pinned.assign(manifest.model.layers, options.pinned);

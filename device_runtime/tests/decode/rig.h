@@ -37,6 +37,7 @@ struct RigOptions {
   uint32_t max_chunk = 8;
   KvType kv = KvType::kFp16;
   bool overlap = true;
+  bool gate_first = false;
   Trace* trace = nullptr;
 };
 

@@ -1,6 +1,7 @@
 // The numbered malformed cases of FORMAT.md, which the Python reader answers with the same codes.
 #include <gtest/gtest.h>
 
+#include "package/package.h"
 #include "scratch_package.h"
 
 namespace flashneuron {
@@ -35,6 +36,19 @@ TEST(WellFormed, OpensAndChecks) {
   const ScratchPackage package;
   const Status status = open_all(package.folder());
   EXPECT_TRUE(status.ok()) << status.message();
+}
+
+TEST(WellFormed, AGatedPackageToo) {
+  const std::string folder = FN_TEST_DATA "/tiny_gated_package";
+  const Status status = open_all(folder);
+  ASSERT_TRUE(status.ok()) << status.message();
+  const Package package = Package::open(folder, std::nullopt).value();
+  const ActivationRule rule = package.manifest().model.rule(0);
+  EXPECT_TRUE(rule.gated);
+  EXPECT_EQ(rule.activation, Activation::kSilu);
+  EXPECT_EQ(rule.on, ThresholdOn::kGate);
+  EXPECT_EQ(rule.threshold, 0.125f);
+  EXPECT_EQ(package.manifest().ffn.variants[1].layers[0].gate.size(), 1u);
 }
 
 }  // namespace

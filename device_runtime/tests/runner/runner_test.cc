@@ -197,7 +197,7 @@ TEST(Settings, SurviveARoundTrip) {
   const Keys keys{{"ram", "1048576"},  {"residency", "hybrid"}, {"predictor", "oracle"}, {"window", "4"},
                   {"layout", "split"}, {"order", "none"},       {"kv", "fp32"},          {"backend", "xnnpack"},
                   {"threads", "3"},    {"io_threads", "9"},     {"read_gap", "8192"},    {"max_read", "4096"},
-                  {"overlap", "off"},  {"context", "77"},       {"hot", "0.25"}};
+                  {"overlap", "off"},  {"gate_first", "on"},    {"context", "77"},       {"hot", "0.25"}};
   const Result<Options> options = parse_options(keys);
   ASSERT_TRUE(options.ok()) << options.status().message();
   EXPECT_EQ(settings_of(options.value()), keys);

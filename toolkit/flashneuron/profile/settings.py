@@ -160,6 +160,12 @@ RUNTIME = (
         "Compute while reads are in flight, and read early what the next layer will probably miss.",
         _choice("on", "off"),
     ),
+    Setting(
+        "gate_first",
+        "on|off",
+        "Of gated models: read gates first, and the rest of those neurons alone that their gate lets fire.",
+        _choice("on", "off"),
+    ),
 )
 CONTEXT = Setting("context", "N", "Tokens that the KV cache holds; default: prompt + new tokens.", _whole(1))
 MAX_NEW_TOKENS = Setting("max_new_tokens", "N", "Tokens to generate.", _whole(1))
@@ -195,6 +201,7 @@ class RunSettings:
     read_gap: int | None = None  # bytes
     max_read: int | None = None  # bytes
     overlap: str | None = None
+    gate_first: str | None = None
     context: int | None = None  # tokens
     max_new_tokens: int | None = None
     ignore_eos: bool | None = None
