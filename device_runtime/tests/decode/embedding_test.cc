@@ -34,7 +34,7 @@ Embedded embed(Embedding& embedding, const std::vector<int32_t>& ids, uint32_t p
 class EmbeddingRows : public ::testing::Test {
  protected:
   Embedding on_flash(uint64_t staging_bytes = 512 * 1024) {
-    batch_.emplace(ReadBatch::create(queue_, staging_bytes).value());
+    batch_.emplace(queue_, AlignedBuffer::create(staging_bytes).value());
     return Embedding::open(package_, *batch_).value();
   }
 
