@@ -15,6 +15,7 @@ from flashneuron.errors import FlashneuronError, InputError
 from flashneuron.package.manifest import Package
 from flashneuron.profile.flash_curve import (
     MOST_READ,
+    CoreKind,
     CurvePoint,
     FlashCurve,
     curve_path,
@@ -159,3 +160,20 @@ def test_the_probe_asks_the_runner_and_refuses_half_an_answer() -> None:
     assert (found.bursts[0].wall_us, found.bursts[0].lost_us) == (90, 3)
     with pytest.raises(FlashneuronError, match="incomplete"):
         measure_curve(Recorded([point, burst]), FakeDevice(), 1 << 24, SilentProgress())  # type: ignore[arg-type]
+
+
+def test_kinds_of_cores_and_hot_reads_have_tables_of_their_own() -> None:
+    slow, fast = (
+        [{**point.model_dump(), "core_kind": kind, "wall_us": wall} for point in device_points(100, 1000)]
+        for kind, wall in ((0, 409_600), (1, 40_960))
+    )
+    kinds = [{"cpus": [0, 1], "speed": 400, "measured": True}, {"cpus": [2], "speed": 1024, "measured": True}]
+    found = curve(device_points(100, 1000), kind_points=slow + fast, core_kinds=kinds)
+    text = curve_text(found, {})
+    assert "with the workers on cores 0, 1 (speed 400):" in text
+    assert "with the workers on cores 2 (speed 1024):" in text
+    assert "hot" not in text
+    refused = found.model_copy(update={"core_kinds": [CoreKind(cpus=[7], speed=1, measured=False)]})
+    assert "cores 7 (speed 1): not measured" in curve_text(refused, {})
+    hot = curve_text(curve(device_points(100, 1000), hot_points=device_points(1, 9000)), {})
+    assert "hot: of what lies in the page cache" in hot

@@ -36,7 +36,7 @@ std::vector<Verb> verbs() {
   return {{"version", {}, {}},
           {"hash", {"path"}, {"version"}},
           {"hash-arriving", {}, {"version"}},
-          {"probe", {"folder", "size", "point_ms"}, {"version", "folder"}},
+          {"probe", {"folder", "size", "point_ms", "cpu_folder"}, {"version", "folder"}},
           {"budget", kSettings, {"version", "package"}},
           {"replay", replay, {"version"}},
           {"generate", generate, {"version", "package"}},
@@ -217,6 +217,7 @@ Result<ScoreKeys> parse_score_keys(const Keys& keys) {
 Result<ProbeOptions> parse_probe(const Keys& keys) {
   ProbeOptions options;
   options.folder = keys.at("folder");
+  if (const auto found = keys.find("cpu_folder"); found != keys.end()) options.cpu_folder = found->second;
   constexpr uint64_t kLeast = uint64_t{16} << 20;
   constexpr uint64_t kMost = uint64_t{64} << 30;
   FN_RETURN_IF_ERROR(read_number<uint64_t>(keys, "size", kLeast, kMost, "bytes, 2^24 to 2^36", options.size_bytes));

@@ -37,6 +37,7 @@ struct ProbeOptions {
   std::string folder;
   uint64_t size_bytes = uint64_t{1} << 30;  // of the scratch file
   int64_t point_ms = 200;                   // how long each point of the curve is measured
+  std::string cpu_folder = "/sys/devices/system/cpu";
 };
 
 // Error: kUsage. Precondition: `folder` is there.

@@ -1,4 +1,4 @@
-// The verb `probe`: the flash curve and the DRAM bandwidth of the device.
+// The verb `probe`: the flash curve, cold, hot and by kind of core, and the DRAM bandwidth of the device.
 #pragma once
 
 #include <functional>

@@ -22,9 +22,11 @@ RECORDS = (4096, 16384, 32768)  # int4, fp16 and fp32 bundles of a model with hi
 @device_option
 @format_option("table", "json")
 def command(size: str, device: str | None, style: str) -> None:
-    """Measure how fast a device reads its flash, by size of a read and threads; about 20 seconds.
+    """Measure how fast a device reads its flash: by size of a read and threads, steadily and in bursts, on each kind of
+    core, and what lies in the page cache; about 40 seconds.
 
-    Later runs on the device take their reader's threads, gaps and longest read from it, unless told otherwise.
+    Later runs on the device take their reader's threads, gaps and longest read from it, unless told otherwise; plans
+    price their reads by it.
 
     \b
     Examples:

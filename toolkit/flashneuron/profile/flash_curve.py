@@ -63,6 +63,19 @@ class BurstPoint(BaseModel):
     lost_us: int = Field(ge=0)  # what computing loses that goes on meanwhile
 
 
+class KindPoint(CurvePoint):
+    """With the workers on one kind of core: `core_kind` is its index in the curve's core_kinds."""
+
+    core_kind: int = Field(ge=0)
+
+
+class CoreKind(BaseModel):
+    model_config = ConfigDict(extra="ignore", frozen=True)
+    cpus: list[int]
+    speed: int  # the kernel's cpu_capacity, else kHz
+    measured: bool | None = None  # None: it is the only kind
+
+
 class FlashCurve(BaseModel):
     model_config = ConfigDict(extra="ignore", frozen=True)
     kind: Literal["flashneuron-flash-curve"] = "flashneuron-flash-curve"
@@ -70,6 +83,9 @@ class FlashCurve(BaseModel):
     conditions: dict[str, Any]
     points: list[CurvePoint] = Field(min_length=1)
     bursts: list[BurstPoint] = Field(min_length=1)
+    kind_points: list[KindPoint] = []
+    hot_points: list[CurvePoint] = []  # of what lies in the page cache
+    core_kinds: list[CoreKind] = []  # from slow to fast; empty: the kernel does not tell
     file_bytes: int
     block_bytes: int
     direct_io: bool

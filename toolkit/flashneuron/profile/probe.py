@@ -18,7 +18,8 @@ from flashneuron.profile.flash_curve import FlashCurve, curve_path, write_curve
 from flashneuron.profile.session import EventSource
 from flashneuron.progress import Progress
 
-POINTS = 6 * (11 + 3 * 5)  # what the runner measures, but for large reads by many threads
+POINTS = 6 * (11 + 3 * 5 + 11)  # what the runner measures on one kind of core, but for large reads by many threads
+_PARTS = {"point": "points", "burst": "bursts", "kind_point": "kind_points", "hot_point": "hot_points"}
 
 
 def probe_device(spec: str | None, size_bytes: int, progress: Progress) -> tuple[FlashCurve, Path]:
@@ -35,12 +36,12 @@ def probe_device(spec: str | None, size_bytes: int, progress: Progress) -> tuple
 
 
 def measure_curve(runner: EventSource, device: Device, size_bytes: int, progress: Progress) -> FlashCurve:
-    found: dict[str, Any] = {"points": [], "bursts": [], "measured": datetime.now(UTC).isoformat(timespec="seconds")}
-    found["conditions"] = conditions(device)
+    found: dict[str, Any] = {part: [] for part in _PARTS.values()}
+    found |= {"measured": datetime.now(UTC).isoformat(timespec="seconds"), "conditions": conditions(device)}
     with progress.step("probe flash", POINTS, "points") as advance:
         for event in runner.events("probe", {"folder": str(device.root), "size": str(size_bytes)}):
-            if event["event"] in ("point", "burst"):
-                found[f"{event['event']}s"].append(event)
+            if part := _PARTS.get(event["event"]):
+                found[part].append(event)
                 advance(1)
             elif event["event"] == "result":
                 found |= event
