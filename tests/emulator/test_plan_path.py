@@ -66,7 +66,7 @@ def _budgets(package: Path, device: tuple[str, ...]) -> list[int]:
 
 def _agrees(point: dict[str, Any]) -> None:
     predicted = point["predicted"]
-    assert predicted["basis"] == "DRAM bandwidth"
+    assert predicted["basis"] == "runs of this package", "a short one that came first"
     assert predicted["wall_us"] > 0
     assert predicted["hit_rate"] == pytest.approx(point["hit_rate"], abs=0.1)
     assert predicted["bytes_read"] == pytest.approx(point["bytes_read"], rel=0.5, abs=100_000)

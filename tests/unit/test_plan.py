@@ -137,21 +137,25 @@ def test_an_answer_that_breaks_the_protocol_is_one_line() -> None:
         plan_with(Silent(), [RunSettings(ram=ALL)])
 
 
-def observation(package: str, times_us: float, scale: int = 1) -> Observation:
-    work = Work(layers=2, attention=scale << 20, head=scale << 20, predictor=scale << 18, ffn=scale << 19, inserted=0)
+def observation(package: str, times_us: float, scale: int = 1, inserted: int = 0) -> Observation:
+    work = Work(
+        layers=2, attention=scale << 20, head=scale << 20, predictor=scale << 18, ffn=scale << 19, inserted=inserted
+    )
     names = ("attention", "predictor", "ffn", "memory", "head", "other")
     return Observation(package=package, settings="s", threads=2, work=work, times_us=dict.fromkeys(names, times_us))
 
 
 def test_own_runs_count_before_others_and_others_before_a_guess() -> None:
     work = observation("a", 1).work
-    both = DeviceRates(observations=[observation("b", 900), *(observation("a", us) for us in (300, 200, 400, 100))])
+    runs = [(300, 0), (200, 0), (900, 5), (800, 9)]
+    own_runs = [observation("a", us, inserted=reads << 20) for us, reads in runs]
+    both = DeviceRates(observations=[observation("b", 900, inserted=1 << 30), *own_runs])
     own, basis = compute_times(both, "a", "s", work, 2, 1e10)
     assert basis == "runs of this package"
-    assert own.attention_us == pytest.approx(200)  # the lower quartile
+    assert own.attention_us == pytest.approx(250)  # the median of the calmest third: 300 and 200
     other, basis = compute_times(both, "c", "s", observation("c", 0, scale=2).work, 2, 1e10)
     assert basis == "runs of other packages"
-    assert other.head_us == pytest.approx(2 * 200)
+    assert other.head_us == pytest.approx(2 * 250)
     guess, basis = compute_times(DeviceRates(), "a", "s", work, 2, 1e10)
     assert basis == "DRAM bandwidth"
     assert guess.total_us > 0

@@ -17,9 +17,9 @@ from typing import Any
 from flashneuron.profile.read_costs import BurstCost, ReadCosts
 
 PROBE_THREADS = 4  # that the probe computes with, if there are as many cores
-# What the computing of a layer takes longer after a wait: caches hold other things, and threads have to wake. Fitted on
-# one machine (x86-64, 2 cores); nothing beside the computing of a large model's layer.
-_COLD_US = 90.0
+# What a layer's attention takes longer after a wait, when caches hold other things and threads have to wake: a share of
+# it, and no more than so many µs, little beside a large model's layer. Fitted on one machine (x86-64, 2 cores).
+_COLD_SHARE, _COLD_MOST_US = 0.75, 90.0
 _ROUNDS_AT_ONCE = 2  # of reads on demand, with overlap
 
 
@@ -100,23 +100,37 @@ def token_cost(
     busy = min(1.0, compute.threads / min(PROBE_THREADS, platform.cores))
     at_once = _ROUNDS_AT_ONCE if overlap else 1
     io = stall = _cost(embedding, platform, 1).wall
-    given = _COLD_US * min(1.0, embedding.rounds)
+    cold = min(_COLD_MOST_US, _COLD_SHARE * compute.attention_us / count)
+    given = cold * min(1.0, embedding.rounds)
     for layer, following in pairwise((*layers, LayerReads(NO_READS, NO_READS))):
         demand = _cost(layer.demand, platform, at_once)
         early = _behind(following.early, layer.demand, platform, at_once)
-        late = max(0.0, demand.wall - hidden)
-        later = max(0.0, early.wall - between - max(0.0, hidden - demand.wall))
+        late, demand_lost = _beside(demand, hidden, busy)
+        later, early_lost = _beside(early, between + max(0.0, hidden - demand.wall), busy)
         io += demand.wall + early.wall
         stall += late + later
-        waits = 0.0
-        for reads, cost, waited in ((layer.demand, demand, late), (following.early, early, later)):
-            share = waited / cost.wall if cost.wall > 0 else 0.0
-            given += (1 - share) * busy * cost.lost
-            waits += share * reads.rounds
-        given += _COLD_US * min(1.0, waits)
+        waits = layer.demand.rounds * _share(late, demand.wall) + following.early.rounds * _share(later, early.wall)
+        given += demand_lost + early_lost + cold * min(1.0, waits)
     steady = sum(_steady_us(reads, platform) for layer in layers for reads in (layer.demand, layer.early))
     stall += max(0.0, steady + _steady_us(embedding, platform) - compute.total_us - stall - given)
     return TokenCost(compute.total_us + stall + given, compute.total_us, stall, given, max(io, steady))
+
+
+def _beside(cost: BurstCost, computing_us: float, busy: float) -> tuple[float, float]:
+    """(what is waited for of a burst with so much to compute beside it, what computing loses) in µs. Computing loses
+    evenly while the burst lasts, and hides more of it the longer that makes it.
+    """
+    lost = busy * cost.lost
+    if cost.wall <= 0:
+        return 0.0, 0.0
+    lasts = computing_us + lost
+    if lasts < cost.wall:  # then lost < wall: it is as long as it has computed and lost in proportion
+        lasts = computing_us / (1 - lost / cost.wall)
+    return max(0.0, cost.wall - lasts), lost * min(1.0, lasts / cost.wall)
+
+
+def _share(part: float, whole: float) -> float:
+    return part / whole if whole > 0 else 0.0
 
 
 def _cost(reads: Reads, platform: Platform, most_at_once: int) -> BurstCost:

@@ -19,8 +19,8 @@ from flashneuron.profile.budgets import spread_budgets
 from flashneuron.profile.cool_down import CoolingDown, Heat
 from flashneuron.profile.ladder import LADDER
 from flashneuron.profile.orphans import OWNER, end_orphans, owner
-from flashneuron.profile.predicted import learn, predict_points
-from flashneuron.profile.run_file import TRACE_SUFFIX, Run, WarmUp, Workload, read_run, write_run
+from flashneuron.profile.predicted import learn, predict_points, ran_before, unpredictable
+from flashneuron.profile.run_file import TRACE_SUFFIX, Predicted, Run, WarmUp, Workload, read_run, write_run
 from flashneuron.profile.session import NO_KEYS, Generation, Session
 from flashneuron.profile.settings import RunSettings
 from flashneuron.profile.trace import traced
@@ -127,8 +127,7 @@ def measure(
             progress.note(f"{session.device} tells no heat, so no run waits for it to cool down")
         # By the smallest budget: one that is too small is refused before anything is measured.
         warmed = warm_up(session, min(missing, key=_ram), progress) if missing else None
-        settings = [job.point.settings for job in missing]
-        predicted = predict_points(session, known, settings, progress) if missing else {}
+        predicted = predictions(session, known, missing, progress) if missing else {}
         for repeat, job, path in planned:
             if path.exists():
                 found.append(Measured(read_run(path), path))
@@ -162,6 +161,35 @@ def warm_up(session: Session, job: Job, progress: Progress) -> WarmUp:
         tokens=made.result.tokens,
         wall_us=made.prefill.wall_us + made.result.totals.wall_us,
     )
+
+
+def predictions(
+    session: Session, known: Mapping[str, Any], jobs: Sequence[Job], progress: Progress
+) -> dict[RunSettings, Predicted]:
+    """What each point is expected to take, before the first is measured. Where the device has never run the package,
+    a short run at the largest budget, which is recorded nowhere else, tells how fast it computes.
+    """
+    if why := unpredictable(session):
+        progress.note(f"nothing is predicted: {why}")
+        return {}
+    if not ran_before(session, known):
+        for job in _calibrating(jobs):
+            progress.note(f"learning how fast the device computes: {job.label}")
+            learn(session, measure_one(session, job, 0, dict(known)))
+    return predict_points(session, known, [job.point.settings for job in jobs])
+
+
+def _calibrating(jobs: Sequence[Job]) -> list[Job]:
+    """Of jobs that compute alike, the one with the largest budget, shortened: reads disturb computing least there."""
+    alike: dict[tuple[Any, ...], Job] = {}
+    for job in sorted(jobs, key=_ram):
+        settings = job.point.settings
+        if settings.residency in (None, "cached"):
+            alike[settings.backend, settings.predictor, settings.kv, settings.overlap, settings.threads] = job
+    return [
+        replace(job, workload=job.workload.model_copy(update={"max_new_tokens": min(32, job.workload.max_new_tokens)}))
+        for job in alike.values()
+    ]
 
 
 def measure_one(

@@ -11,23 +11,28 @@ from flashneuron.profile.rates import add_rates, observe, read_rates
 from flashneuron.profile.run_file import Predicted, Run
 from flashneuron.profile.session import Session
 from flashneuron.profile.settings import RunSettings
-from flashneuron.progress import Progress
+
+
+def unpredictable(session: Session) -> str | None:
+    """Why nothing can be predicted on the session's device."""
+    if session.curve is None or not session.curve.of_flash:
+        return "the device was not probed (flashneuron probe)"
+    return None if session.package.with_role("trace") else "the package has no activation trace"
+
+
+def ran_before(session: Session, known: Mapping[str, Any]) -> bool:
+    """Whether the device with the conditions `known` has run this package, so that its computing is known."""
+    identity = session.package_ref().sha256
+    return any(seen.package == identity for seen in read_rates(known).observations)
 
 
 def predict_points(
-    session: Session, known: Mapping[str, Any], points: Sequence[RunSettings], progress: Progress
+    session: Session, known: Mapping[str, Any], points: Sequence[RunSettings]
 ) -> dict[RunSettings, Predicted]:
-    """By point, on the device with the conditions `known`; empty, with a note that says why, where nothing can be
-    predicted. A point that the runner refuses has no prediction.
+    """By point, on the device with the conditions `known`. A point that the runner refuses, or that reads every weight,
+    has no prediction. Precondition: the session is not unpredictable.
     """
-    why = ""
-    if session.curve is None or not session.curve.of_flash:
-        why = "the device was not probed (flashneuron probe)"
-    elif not session.package.with_role("trace"):
-        why = "the package has no activation trace"
-    if why or session.curve is None:
-        progress.note(f"nothing is predicted: {why}")
-        return {}
+    assert session.curve is not None
     target = Target(session.device, session.curve, read_rates(known), int(known.get("cores") or 1))
     identity, found = session.package_ref().sha256, dict[RunSettings, Predicted]()
     for point in dict.fromkeys(points):

@@ -25,6 +25,7 @@ from flashneuron.profile.run_file import Run
 KEPT = 400  # observations of a device; the oldest go first
 NEW_PART_US = {"attention": 50.0, "predictor": 8.0, "ffn": 15.0, "memory": 5.0, "other": 20.0}  # per layer, of a guess
 DRAM_SHARE = {"attention": 0.45, "predictor": 0.5, "ffn": 0.5, "head": 0.7}
+_COPY_SHARE = 0.4  # of the DRAM bandwidth, for copying into caches
 _ALIKE = 8.0  # times the bytes
 Basis = Literal["runs of this package", "runs of other packages", "DRAM bandwidth"]
 
@@ -95,13 +96,18 @@ def _alike(one: Work, other: Work) -> bool:
 
 
 def _time(part: str, seen: Sequence[Observation], work: Work, dram_bytes_per_s: float) -> float:
-    """Of observations the lower quartile, since reads that compete for the processor only add (the cost model does that
-    itself); each brought to `work` in proportion: to its bytes, or to layers where none are.
+    """Of the third of observations with the least reads the median, since reads that compete for the processor only add
+    (the cost model does that itself); each brought to `work` in proportion: to its bytes, or to layers where none are.
     """
     wanted = _amount(part, work)
-    if seen:
-        times = sorted(o.times_us[part] * wanted / max(_amount(part, o.work), 1e-9) for o in seen)
-        return times[len(times) // 4]
+    calm = sorted(seen, key=lambda o: o.work.inserted)[: (len(seen) + 2) // 3]
+    if part == "memory":  # what is copied into caches differs by far more than what it costs beside that
+        us_per_byte = 1e6 / (_COPY_SHARE * dram_bytes_per_s)
+        least = [o.times_us[part] * work.layers / o.work.layers - us_per_byte * o.work.inserted for o in calm]
+        fixed = max(0.0, median(least)) if least else NEW_PART_US[part] * work.layers
+        return fixed + us_per_byte * work.inserted
+    if calm:
+        return median(o.times_us[part] * wanted / max(_amount(part, o.work), 1e-9) for o in calm)
     fixed = NEW_PART_US.get(part, 0.0) * work.layers
     return fixed + 1e6 * wanted / (DRAM_SHARE[part] * dram_bytes_per_s) if part in DRAM_SHARE else fixed
 
@@ -110,8 +116,6 @@ def _amount(part: str, work: Work) -> float:
     """What the time of a part grows with: its bytes, with what a layer costs whatever its size in the same unit."""
     per_layer = 16 * 1024 * work.layers
     by_part = {"attention": work.attention, "head": work.head, "predictor": work.predictor, "ffn": work.ffn}
-    if part == "memory":
-        return work.inserted + per_layer
     return by_part[part] + (per_layer if part != "head" else 0) if part in by_part else float(work.layers)
 
 
