@@ -19,7 +19,7 @@ from flashneuron.profile.read_costs import BurstCost, ReadCosts
 PROBE_THREADS = 4  # that the probe computes with, if there are as many cores
 # What a layer's attention takes longer after a wait, when caches hold other things and threads have to wake: a share of
 # it, and no more than so many µs, little beside a large model's layer. Fitted on one machine (x86-64, 2 cores).
-_COLD_SHARE, _COLD_MOST_US = 0.75, 90.0
+_COLD_SHARE, _COLD_MOST_US = 1.5, 150.0
 _ROUNDS_AT_ONCE = 2  # of reads on demand, with overlap
 
 
