@@ -1,7 +1,8 @@
 // One measurement of the flash reader: scattered O_DIRECT reads of an existing file, as one JSON object.
-//   flash_bench FILE READ_BYTES WORKERS BATCH fed|drained MILLISECONDS SEED
+//   flash_bench FILE READ_BYTES WORKERS BATCH fed|drained MILLISECONDS SEED [large]
 // fed: a batch is queued while the one before is read, as fio keeps its threads busy; drained: each batch ends before
-// the next one, as one layer's reads do when nothing overlaps them. tools/bench-flash runs it beside fio.
+// the next one, as one layer's reads do when nothing overlaps them. large: into large pages, as a runtime's staging has
+// them. tools/bench-flash runs it beside fio.
 #include <cinttypes>
 #include <cstdio>
 #include <cstdlib>
@@ -14,7 +15,7 @@
 namespace flashneuron {
 namespace {
 
-Status run(char** words) {
+Status run(int count, char** words) {
   const std::string path = words[1];
   const auto reader = make_pread_reader({.workers = std::atoi(words[3])});
   ReadLoad load{.file = 0,
@@ -31,7 +32,9 @@ Status run(char** words) {
       load.batch == 0) {
     return {StatusCode::kUsage, "READ_BYTES must be a multiple of the block and no more than the file; BATCH from 1"};
   }
-  FN_ASSIGN_OR_RETURN(AlignedBuffer memory, AlignedBuffer::create(load_memory_bytes(load)));
+  const bool large = count == 9 && std::string(words[8]) == "large";
+  const auto pages = large ? AlignedBuffer::Pages::kLarge : AlignedBuffer::Pages::kAny;
+  FN_ASSIGN_OR_RETURN(AlignedBuffer memory, AlignedBuffer::create(load_memory_bytes(load), pages));
   FN_ASSIGN_OR_RETURN(const ReadRate rate, measure_reads(*reader, load, memory.span()));
   std::printf("{\"reads\": %" PRIu64 ", \"wall_us\": %" PRId64
               ", \"bytes_per_s\": %.0f, \"cpu_us_per_read\": %.3f, \"direct\": %s}\n",
@@ -45,11 +48,11 @@ Status run(char** words) {
 }  // namespace flashneuron
 
 int main(int count, char** words) {
-  if (count != 8) {
-    std::fprintf(stderr, "usage: flash_bench FILE READ_BYTES WORKERS BATCH fed|drained MILLISECONDS SEED\n");
+  if (count != 8 && count != 9) {
+    std::fprintf(stderr, "usage: flash_bench FILE READ_BYTES WORKERS BATCH fed|drained MILLISECONDS SEED [large]\n");
     return 2;
   }
-  const flashneuron::Status status = flashneuron::run(words);
+  const flashneuron::Status status = flashneuron::run(count, words);
   if (!status.ok()) std::fprintf(stderr, "flash_bench: %s\n", status.message().c_str());
   return status.ok() ? 0 : 1;
 }
