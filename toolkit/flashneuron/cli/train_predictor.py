@@ -47,7 +47,7 @@ def command(model: Path, output: Path, texts: tuple[Path, ...], style: str, **op
         from flashneuron.model.folder import open_model
         from flashneuron.predictor.settings import PredictorSettings
         from flashneuron.predictor.team import team_of_this_process
-        from flashneuron.predictor.train import train_predictors
+        from flashneuron.predictor.train import refuse_dense, train_predictors
     except ModuleNotFoundError as error:
         what = f"train-predictor needs {error.name}; install the extra: pip install 'flashneuron[export]'"
         raise InputError(what) from None
@@ -55,15 +55,15 @@ def command(model: Path, output: Path, texts: tuple[Path, ...], style: str, **op
         with team.together():
             refuse_unusable(output)
             opened = open_model(model)
+            refuse_dense(opened.name, opened.spec)
             train, validation = token_sequences(read_texts(texts, opened.path), opened)
             settings = PredictorSettings.model_validate(options)
         try:
             progress = make_progress()
             table = train_predictors(opened.spec, opened.weights, train, validation, settings, output, progress, team)
         except OSError as error:
-            raise InputError(
-                f"{output} cannot be written ({error.strerror}); free some disk or choose another"
-            ) from None
+            what = f"{output} cannot be written ({error.strerror}); free some disk or choose another"
+            raise InputError(what) from None
         data = table.model_dump(mode="json")
         if team.leads:
             click.echo(json.dumps(data) if style == "json" else render_predictors(data))
