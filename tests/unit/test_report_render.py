@@ -260,15 +260,22 @@ def test_what_came_before_the_runs_is_told_of_each_point() -> None:
     both = [*runs, make_run(30 * MIB)]
     page = render_html(both)
     before = page[page.index("Before the runs") :]
-    told = "8 tokens after a prompt of 16, 250 ms", "0 – 60 s (limit: 60 s)", f"1 cool, 1 warm: {warmer}"
-    for text in (*told, "not recorded", "1 not recorded"):
+    told = "prompt of 16, 8 tokens: 250 ms", "0 – 60 s (limit: 60 s)", f"cool × 1, warm × 1: {warmer}"
+    for text in (*told, "not recorded", "not recorded × 1"):
         assert f">{text}</td>" in before
     markdown = render_markdown(both)
     assert f"| 24.0 MiB | {' | '.join(told)} |" in markdown[markdown.index("## Before the runs") :]
-    assert "| 30.0 MiB | not recorded | not recorded | 1 not recorded |" in markdown
+    assert "| 30.0 MiB | not recorded | not recorded | not recorded × 1 |" in markdown
     first, second = json.loads(render_json(both))["points"]
     assert [one["wall_us"] for one in first["warm_up"]] == [250_000, 250_000]
     assert [(one["waited_s"], one["state"], one["warmer"]) for one in first["cool_down"]] == [
         (0.2, "cool", []), (60, "warm", [warmer]),
     ]  # fmt: skip
     assert (second["warm_up"], second["cool_down"]) == ([None], [None])
+
+
+def test_all_that_differs_is_in_one_column() -> None:
+    text = render_markdown([make_run(), make_run(overlap="off"), make_run(overlap="on", window=5)])
+    assert "| peak RSS | settings | tokens/s |" in text
+    assert "| window 5, overlap on |" in text
+    assert "| peak RSS | overlap | tokens/s |" in render_markdown([make_run(), make_run(overlap="off")])

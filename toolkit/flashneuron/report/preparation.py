@@ -53,7 +53,7 @@ def _labelled(points: Sequence[Point]) -> list[tuple[str, Point]]:
 def _warm_up(made: WarmUp | None) -> str:
     if made is None:
         return _UNKNOWN
-    return f"{made.tokens} tokens after a prompt of {made.prompt_tokens}, {milliseconds(made.wall_us)} ms"
+    return f"prompt of {made.prompt_tokens}, {made.tokens} tokens: {milliseconds(made.wall_us)} ms"
 
 
 def _waited(found: Sequence[CoolDown | None]) -> str:
@@ -67,8 +67,8 @@ def _waited(found: Sequence[CoolDown | None]) -> str:
 
 
 def _started(found: Sequence[CoolDown | None]) -> str:
-    """ "2 cool, 1 warm: skin 41.0 °C (36.0 at the start)"."""
+    """ "cool × 2, warm × 1: skin 41.0 °C (36.0 at the start)"."""
     counts = Counter(_UNKNOWN if one is None else _STATES[one.state] for one in found)
     warmer = dict.fromkeys(what for one in found if one is not None for what in one.warmer)
-    counted = ", ".join(f"{count} {state}" for state, count in counts.items())
+    counted = ", ".join(f"{state} × {count}" for state, count in counts.items())
     return f"{counted}: {'; '.join(warmer)}" if warmer else counted
