@@ -30,7 +30,8 @@ def command(model: Path, output: Path, texts: tuple[Path, ...], style: str, **op
     """Train low-rank predictors of MODEL's neurons: DIR/layer_LLL.pred, and table.json of what they do.
 
     Interrupted, the same command goes on with the first missing layer. `export` does this by itself, or takes DIR by
-    --predictors-from. A GPU is used if PyTorch sees one.
+    --predictors-from. A GPU is used if PyTorch sees one. Predictors of a dense SwiGLU model are trained by
+    `export --sparsity` alone, which first chooses what neurons are silent.
 
     torchrun starts several processes, here or on hosts that share DIR: each passes a part of the text through the
     model, one layer in memory at a time, and trains layers of its own. The result is the same, and an interrupted
@@ -41,6 +42,8 @@ def command(model: Path, output: Path, texts: tuple[Path, ...], style: str, **op
       flashneuron train-predictor models/sample -o predictors
       flashneuron train-predictor opt-1.3b -o predictors --text wiki.txt --recall 0.995
       torchrun --nproc-per-node 4 -m flashneuron train-predictor opt-30b -o predictors
+      torchrun --nnodes 2 --nproc-per-node 4 --rdzv-backend c10d --rdzv-endpoint first-host:29400 \\
+        -m flashneuron train-predictor opt-66b -o /shared/predictors      # on each of both hosts
     """
     try:
         from flashneuron.export.texts import read_texts, token_sequences
