@@ -30,6 +30,8 @@ _SCRIPT = r"""<script>addEventListener('load', () => {
     dark: matchMedia('(prefers-color-scheme: dark)').matches,
     fetched: performance.getEntriesByType('resource').map(entry => entry.name),
     outside: outside.filter(e => e.getBoundingClientRect().right > innerWidth + 1).map(e => e.outerHTML.slice(0, 80)),
+    clipped: [...document.querySelectorAll('.scroll')].filter(e => e.scrollWidth > e.clientWidth)
+      .map(e => `${e.scrollWidth} over ${e.clientWidth}: ${e.innerText.slice(0, 80)}`),
     markup: document.body.innerText.match(/<\/?[a-z]+>|&[a-z]+;/g) || [],
     text_px: Math.min(...[...document.querySelectorAll('svg text')].map(e => e.getBoundingClientRect().height)),
   }))

@@ -11,10 +11,12 @@ import pytest
 import tiny_families
 import tiny_opt
 import torch
+from transformers import OPTConfig
 from transformers.modeling_rope_utils import ROPE_INIT_FUNCTIONS
 
 from flashneuron.errors import ModelError
 from flashneuron.model.blocks import AttentionBlock, HeadBlock
+from flashneuron.model.families import opt
 from flashneuron.model.families.rotary import read_rope
 from flashneuron.model.ffn import Ffn
 from flashneuron.model.folder import ModelFolder, open_model
@@ -118,6 +120,11 @@ _ROPE: list[Change] = [
 _ANY = _fields(quantization_config={"bits": 4}, attn_logit_softcapping=50.0, logits_scaling=8.0, news=1)
 _GATED = [*_ROPE, *_ANY, *_fields(hidden_act="gelu", embedding_multiplier=12.0, num_local_experts=8)]
 REFUSED: dict[str, list[Change]] = {
+    "opt": [
+        *_ANY, *_fields(activation_function="gelu", enable_bias=False, layer_norm_elementwise_affine=False),
+        *_fields(scale_embeddings=True, hidden_act="gelu", num_key_value_heads=2, rope_scaling={"factor": 2.0}),
+        *_fields(sliding_window=16, do_layer_norm_before="yes", word_embed_proj_dim=0, num_hidden_layers=0),
+    ],
     "relullama": [
         *_GATED, *_fields(mlp_bias=True, attention_multiplier=0.5, sliding_window=16, hidden_act_param=0.1),
         ({"hidden_act": "fatrelu"}, "hidden_act_param"), *_fields(num_key_value_heads=3),
@@ -143,7 +150,8 @@ REFUSED: dict[str, list[Change]] = {
 
 @pytest.mark.parametrize("name", REFUSED)
 def test_fields_that_change_the_mathematics_are_refused_by_name(name: str, tmp_path: Path) -> None:
-    folder = tiny_families.save(tiny_families.make(name), tmp_path)
+    model = tiny_opt.make_model() if name == "opt" else tiny_families.make(name)
+    folder = tiny_families.save(model, tmp_path)
     config = (folder / "config.json").read_text()
     for changes, word in REFUSED[name]:
         (folder / "config.json").write_text(json.dumps(json.loads(config) | changes))
@@ -152,6 +160,26 @@ def test_fields_that_change_the_mathematics_are_refused_by_name(name: str, tmp_p
         message = str(caught.value)
         assert "\n" not in message
         assert word in message, (changes, message)
+
+
+# As facebook/opt-350m was published, with what its siblings and later versions of transformers write besides.
+_PUBLISHED_OPT = {
+    "_name_or_path": "opt-350m", "activation_dropout": 0.0, "activation_function": "relu",
+    "architectures": ["OPTForCausalLM"], "attention_dropout": 0.0, "bos_token_id": 2, "do_layer_norm_before": False,
+    "dropout": 0.1, "dtype": "float16", "eos_token_id": 2, "ffn_dim": 4096, "hidden_size": 1024, "init_std": 0.02,
+    "layerdrop": 0.0, "max_position_embeddings": 2048, "model_type": "opt", "num_attention_heads": 16,
+    "num_hidden_layers": 24, "output_projection": True, "pad_token_id": 1, "prefix": "</s>", "torch_dtype": "float16",
+    "transformers_version": "4.20.0.dev0", "use_cache": True, "vocab_size": 50272, "word_embed_proj_dim": 512,
+    "_remove_final_layer_norm": False, "enable_bias": True, "layer_norm_elementwise_affine": True,
+    "tie_word_embeddings": True,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("more", [_PUBLISHED_OPT, OPTConfig().to_dict()])
+def test_fields_of_published_opts_pass(more: dict[str, Any]) -> None:
+    spec = opt.read_spec(more)
+    assert spec.layers == more["num_hidden_layers"]
+    assert (spec.norm, spec.final_norm) == (("pre", True) if more["do_layer_norm_before"] else ("post", False))
 
 
 def test_a_sliding_window_bounds_the_context(tmp_path: Path) -> None:

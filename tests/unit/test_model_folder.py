@@ -92,7 +92,7 @@ def test_the_fingerprint_follows_the_files(tmp_path: Path) -> None:
     folder = tiny_opt.save_safetensors(tiny_opt.make_model(), tmp_path / "m")
     before = open_model(folder).fingerprint()
     assert open_model(folder).fingerprint() == before
-    tiny_opt.edit_config(folder, comment=1)
+    tiny_opt.edit_config(folder, _comment=1)
     assert open_model(folder).fingerprint() != before
 
 

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import tiny_families
 from click.testing import CliRunner
 from planted_opt import planted_opt, random_text
 
@@ -167,6 +168,17 @@ def test_the_command_prints_the_table(model: ModelFolder, tmp_path: Path) -> Non
     assert [row.rank for row in table.layers] == [4, 4]
     again = CliRunner().invoke(command, arguments, catch_exceptions=False)
     assert "perplexity on held-out text" in again.stdout
+
+
+def test_a_dense_swiglu_model_is_sent_to_export(tmp_path: Path) -> None:
+    dense = tiny_families.save(tiny_families.make("llama"), tmp_path / "llama-tiny")
+    result = CliRunner().invoke(command, [str(dense), "-o", str(tmp_path / "out")])
+    assert isinstance(result.exception, InputError)
+    message = str(result.exception)
+    assert "llama-tiny is a dense SwiGLU model" in message
+    assert "flashneuron export --sparsity" in message
+    assert "\n" not in message
+    assert not (tmp_path / "out").exists()
 
 
 def test_the_command_never_changes_a_package(model: ModelFolder, tmp_path: Path) -> None:

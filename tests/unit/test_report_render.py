@@ -242,3 +242,40 @@ def test_a_curve_of_the_page_cache_says_so(probed: FlashCurve, runs: list[Run]) 
 
 def test_the_terminal_has_marks_without_markup() -> None:
     assert render_text([make_run()]).startswith("EMULATED PHONE\n")
+
+
+def prepared(run: Run, waited_s: float, warmer: list[str]) -> Run:
+    data = run.model_dump()
+    data["warm_up"] = {
+        "started": run.started, "asked": {}, "prompt_tokens": 16, "tokens": 8, "wall_us": 250_000,
+    }  # fmt: skip
+    state = "warm" if warmer else "cool"
+    data["cool_down"] = {"limit_s": 60, "waited_s": waited_s, "state": state, "warmer": warmer}
+    return Run.model_validate(data)
+
+
+def test_what_came_before_the_runs_is_told_of_each_point() -> None:
+    warmer = "battery 41.0 °C (36.0 at the start)"
+    runs = [prepared(make_run(), 0.2, []), prepared(make_run(repeat=1), 60, [warmer])]
+    both = [*runs, make_run(30 * MIB)]
+    page = render_html(both)
+    before = page[page.index("Before the runs") :]
+    told = "prompt of 16, 8 tokens: 250 ms", "0 – 60 s (limit: 60 s)", f"cool × 1, warm × 1: {warmer}"
+    for text in (*told, "not recorded", "not recorded × 1"):
+        assert f">{text}</td>" in before
+    markdown = render_markdown(both)
+    assert f"| 24.0 MiB | {' | '.join(told)} |" in markdown[markdown.index("## Before the runs") :]
+    assert "| 30.0 MiB | not recorded | not recorded | not recorded × 1 |" in markdown
+    first, second = json.loads(render_json(both))["points"]
+    assert [one["wall_us"] for one in first["warm_up"]] == [250_000, 250_000]
+    assert [(one["waited_s"], one["state"], one["warmer"]) for one in first["cool_down"]] == [
+        (0.2, "cool", []), (60, "warm", [warmer]),
+    ]  # fmt: skip
+    assert (second["warm_up"], second["cool_down"]) == ([None], [None])
+
+
+def test_all_that_differs_is_in_one_column() -> None:
+    text = render_markdown([make_run(), make_run(overlap="off"), make_run(overlap="on", window=5)])
+    assert "| peak RSS | settings | tokens/s |" in text
+    assert "| window 5, overlap on |" in text
+    assert "| peak RSS | overlap | tokens/s |" in render_markdown([make_run(), make_run(overlap="off")])

@@ -19,22 +19,24 @@ from flashneuron.errors import InputError
 @click.argument("model", metavar="MODEL", type=click.Path(path_type=Path))
 @click.option("-o", "--output", metavar="PKG", type=click.Path(path_type=Path), required=True, help="Package to make.")
 @recipe_options
-@click.option("--recall", type=float, default=0.99, show_default=True, help="Share of firing neurons to predict.")
-@click.option("--rank", type=int, help="Rank of every predictor. Default: chosen per layer by --recall.")
+@click.option(
+    "--recall", metavar="SHARE", type=float, default=0.99, show_default=True, help="Share of firing neurons to predict."
+)
+@click.option("--rank", metavar="N", type=int, help="Rank of every predictor. Default: chosen per layer by --recall.")
 @click.option(
     "--predictors-from",
     metavar="DIR|train",
     help="Predictors made elsewhere: PowerInfer's model_LAYER.pt, or what train-predictor wrote; `train` makes new "
     "ones. Default: those that the checkpoint carries (TurboSparse), else train.",
 )
-@click.option("--fit-thresholds", is_flag=True, help="Move thresholds of such predictors until --recall is reached.")
-@click.option("--sparsity", type=float, help="Share of neurons to silence; for dense SwiGLU models, see `sparsity`.")
+@click.option("--fit-thresholds", is_flag=True, help="Of given predictors: move thresholds until --recall is reached.")
+@click.option("--sparsity", metavar="SHARE", type=float, help="Of dense SwiGLU models: neurons to silence, as 0.5.")
 @click.option(
     "--threshold-on",
     type=click.Choice(["gate", "product"]),
     default="gate",
     show_default=True,
-    help="What must be large: the gate, which saves up and down, or gate times up, which saves down.",
+    help="With --sparsity, what must be large: the gate, which saves up and down, or gate times up, which saves down.",
 )
 @text_option()
 @format_option("table", "json")
@@ -50,6 +52,7 @@ def command(model: Path, output: Path, style: str, **options: Any) -> None:
     Examples:
       flashneuron export models/sample -o sample.fnpkg
       flashneuron export opt-1.3b -o opt.fnpkg --layout bundled,split --text wiki.txt
+      flashneuron export opt-1.3b -o opt.fnpkg --predictors-from predictors      # that train-predictor made
       flashneuron export relu-llama -o llama.fnpkg --predictors-from relu-llama-predictors --fit-thresholds
       flashneuron export SmolLM2-135M -o smol.fnpkg --sparsity 0.5 --threshold-on product
     """

@@ -50,6 +50,7 @@ def command(package: Path, prompt: str | None, file: Path | None, device: str | 
     Examples:
       flashneuron run sample.fnpkg -p "In the beginning" --temperature 0.8 --top-k 40
       flashneuron run sample.fnpkg -f prompt.txt --ram 24M --format json
+      flashneuron run smol.fnpkg -f prompt.txt --ram 256M --kv int8 --gate-first on --stats
       flashneuron run sample.fnpkg -p "In the beginning" --etdump operators   # then: report --etdump operators
       flashneuron run sample.fnpkg -p "In the beginning" --ram 24M --trace run.trace.json  # open in ui.perfetto.dev
     """

@@ -18,7 +18,7 @@ from flashneuron.report.table import text_table
 @click.command()
 @click.argument("model", metavar="MODEL", type=click.Path(path_type=Path))
 @text_option()
-@click.option("--sparsity", metavar="S[,S]", default="0.3,0.5,0.7", show_default=True, help="Shares to silence.")
+@click.option("--sparsity", metavar="SHARE[,…]", default="0.3,0.5,0.7", show_default=True, help="Neurons to silence.")
 @click.option(
     "--threshold-on", "on", metavar="T[,T]", default="gate,product", show_default=True, help="gate, product, or both."
 )
@@ -27,7 +27,7 @@ def command(model: Path, texts: tuple[Path, ...], sparsity: str, on: str, style:
     """Show the perplexity of MODEL, a dense SwiGLU model, with shares of its neurons silenced.
 
     Thresholds are calibrated on one part of the text and measured on another. On the gate a silent neuron's up and
-    down rows need not be read; on the product, only its down row.
+    down rows need not be read; on the product, only its down row. `export` takes the choice by the same options.
 
     \b
     Examples:

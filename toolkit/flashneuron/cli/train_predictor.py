@@ -30,7 +30,8 @@ def command(model: Path, output: Path, texts: tuple[Path, ...], style: str, **op
     """Train low-rank predictors of MODEL's neurons: DIR/layer_LLL.pred, and table.json of what they do.
 
     Interrupted, the same command goes on with the first missing layer. `export` does this by itself, or takes DIR by
-    --predictors-from. A GPU is used if PyTorch sees one.
+    --predictors-from. A GPU is used if PyTorch sees one. Predictors of a dense SwiGLU model are trained by
+    `export --sparsity` alone, which first chooses what neurons are silent.
 
     torchrun starts several processes, here or on hosts that share DIR: each passes a part of the text through the
     model, one layer in memory at a time, and trains layers of its own. The result is the same, and an interrupted
@@ -41,13 +42,15 @@ def command(model: Path, output: Path, texts: tuple[Path, ...], style: str, **op
       flashneuron train-predictor models/sample -o predictors
       flashneuron train-predictor opt-1.3b -o predictors --text wiki.txt --recall 0.995
       torchrun --nproc-per-node 4 -m flashneuron train-predictor opt-30b -o predictors
+      torchrun --nnodes 2 --nproc-per-node 4 --rdzv-backend c10d --rdzv-endpoint first-host:29400 \\
+        -m flashneuron train-predictor opt-66b -o /shared/predictors      # on each of both hosts
     """
     try:
         from flashneuron.export.texts import read_texts, token_sequences
         from flashneuron.model.folder import open_model
         from flashneuron.predictor.settings import PredictorSettings
         from flashneuron.predictor.team import team_of_this_process
-        from flashneuron.predictor.train import train_predictors
+        from flashneuron.predictor.train import refuse_dense, train_predictors
     except ModuleNotFoundError as error:
         what = f"train-predictor needs {error.name}; install the extra: pip install 'flashneuron[export]'"
         raise InputError(what) from None
@@ -55,15 +58,15 @@ def command(model: Path, output: Path, texts: tuple[Path, ...], style: str, **op
         with team.together():
             refuse_unusable(output)
             opened = open_model(model)
+            refuse_dense(opened.name, opened.spec)
             train, validation = token_sequences(read_texts(texts, opened.path), opened)
             settings = PredictorSettings.model_validate(options)
         try:
             progress = make_progress()
             table = train_predictors(opened.spec, opened.weights, train, validation, settings, output, progress, team)
         except OSError as error:
-            raise InputError(
-                f"{output} cannot be written ({error.strerror}); free some disk or choose another"
-            ) from None
+            what = f"{output} cannot be written ({error.strerror}); free some disk or choose another"
+            raise InputError(what) from None
         data = table.model_dump(mode="json")
         if team.leads:
             click.echo(json.dumps(data) if style == "json" else render_predictors(data))

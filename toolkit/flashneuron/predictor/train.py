@@ -49,6 +49,13 @@ def train_predictors(
     return work.run(out_dir, progress, team or Team())
 
 
+def refuse_dense(name: str, spec: ModelSpec) -> None:
+    """Errors: InputError for SwiGLU without thresholds, whose neurons all fire: there is nothing to predict."""
+    if spec.activation == "silu" and spec.thresholds is None:
+        what = f"{name} is a dense SwiGLU model: which of its neurons are silent is chosen when it is exported"
+        raise InputError(f"{what}; `flashneuron export --sparsity 0.5` chooses that and trains its predictors too")
+
+
 def train_layer(layer: CapturedLayer, ends: tuple[int, int], settings: PredictorSettings) -> tuple[LowRank, LayerRow]:
     """Rows of `layer.ffn_input` up to ends[0] are fitted, up to ends[1] tuned on, and the rest measured on."""
     bounds = itertools.pairwise((0, *ends, len(layer.ffn_input)))

@@ -124,12 +124,12 @@ RUNTIME = (
         "Share of the neurons' budget, 0 to 1, that is pinned to the most frequent neurons; auto: chosen.",
         _share_or("auto", "off"),
     ),
-    Setting("layout", "bundled|split", "Up row and down column in one record, or apart.", _choice("bundled", "split")),
+    Setting("layout", "bundled|split", "A neuron's rows in one record, or apart.", _choice("bundled", "split")),
     Setting("order", "none|coactivation", "Order of the neurons on flash.", _choice("none", "coactivation")),
     Setting(
         "kv",
         "fp32|fp16|int8",
-        "Element of the KV cache; an NPU's programs take fp16 alone.",
+        "Element of the KV cache; an NPU's programs take fp16 alone; default: fp16.",
         _choice("fp32", "fp16", "int8"),
     ),
     Setting(
@@ -163,7 +163,7 @@ RUNTIME = (
     Setting(
         "gate_first",
         "on|off",
-        "Of gated models: read gates first, and the rest of those neurons alone that their gate lets fire.",
+        "Of gated models: read gates first, and the rest only of neurons that their gate lets fire; default: off.",
         _choice("on", "off"),
     ),
 )

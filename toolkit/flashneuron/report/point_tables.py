@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from flashneuron.profile.ladder import DECIDED
 from flashneuron.report.metrics import Point, Spread, differing
 from flashneuron.report.prediction import error, prediction_line
+from flashneuron.report.table import is_numeric
 from flashneuron.units import format_bytes
+
+_LONGEST_NUMBER = 24  # characters, with quartiles or an interval
 
 
 @dataclass(frozen=True)
@@ -16,6 +19,12 @@ class Table:
     headings: tuple[str, ...]
     rows: Sequence[tuple[str, ...]]
     note: str
+
+    @property
+    def wordy(self) -> list[bool]:
+        """By column, whether it holds words or long text, not numbers: only those may be broken into lines."""
+        columns = [[row[column] for row in self.rows] for column in range(len(self.headings))]
+        return [not is_numeric(cells) or max(map(len, cells), default=0) > _LONGEST_NUMBER for cells in columns]
 
 
 def milliseconds(us: float) -> str:
@@ -39,7 +48,7 @@ def budget_rows(points: Sequence[Point]) -> Table:
                 format_bytes(point.ram_bytes),
                 f"{point.ram_bytes / all_resident:.0%}",
                 format_bytes(point.peak_rss_bytes),
-                *(point.facts.get(name, "–") for name in names),
+                *_settings({name: point.facts.get(name, "–") for name in names}),
                 f"{cost.tokens_per_s:.1f}",
                 quartiles(cost.latency_us),
                 format_bytes(cost.bytes_read),
@@ -55,7 +64,7 @@ def budget_rows(points: Sequence[Point]) -> Table:
         "RAM budget",
         "of all resident",
         "peak RSS",
-        *names,
+        *_settings_heading(names),
         "tokens/s",
         "ms/token",
         "read/token",
@@ -89,7 +98,7 @@ def ladder_rows(points: Sequence[Point]) -> Table:
         rows.append(
             (
                 point.ladder_step or "–",
-                *climb,
+                *_settings(variants[id(point)]),
                 format_bytes(cost.bytes_read),
                 _ratio(cost.bytes_read, last.decode.bytes_read if last else None),
                 format_bytes(cost.bytes_wanted),
@@ -111,7 +120,7 @@ def ladder_rows(points: Sequence[Point]) -> Table:
         "total: median [quartiles] of decoded tokens over all runs; other times are means, I/O is time with a read "
         "outstanding and overlaps compute. DRAM: peak RSS of the process."
     )
-    return Table(("step", *names, *costs, "DRAM", "runs × tokens"), rows, note)
+    return Table(("step", *_settings_heading(names), *costs, "DRAM", "runs × tokens"), rows, note)
 
 
 def ladder_variants(points: Sequence[Point]) -> dict[int, dict[str, str]]:
@@ -124,6 +133,16 @@ def ladder_variants(points: Sequence[Point]) -> dict[int, dict[str, str]]:
         ram = {"RAM": format_bytes(asked) if asked else "all resident"} if several else {}
         found[id(point)] = ram | {name: point.facts.get(name, "–") for name in names}
     return found
+
+
+def _settings_heading(names: Sequence[str]) -> list[str]:
+    """One column for all that differs, so that a table is no wider where more does."""
+    return ["settings"] if len(names) > 1 else list(names)
+
+
+def _settings(values: Mapping[str, str]) -> list[str]:
+    """The cell below `_settings_heading`."""
+    return [", ".join(f"{name} {value}" for name, value in values.items())] if len(values) > 1 else [*values.values()]
 
 
 def _follows_step(points: Sequence[Point], name: str) -> bool:

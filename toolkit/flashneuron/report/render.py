@@ -20,6 +20,7 @@ from flashneuron.report.origin import conditions_rows, fact_rows, origins, remar
 from flashneuron.report.page import render_page, when
 from flashneuron.report.point_tables import Table, budget_rows, ladder_rows, ladder_variants, milliseconds
 from flashneuron.report.prediction import error, prediction_line
+from flashneuron.report.preparation import preparation_json, preparation_rows
 from flashneuron.report.table import markdown_table, text_table
 from flashneuron.units import format_bytes
 
@@ -34,7 +35,9 @@ def render_text(runs: Sequence[Run]) -> str:
 
 def render_markdown(runs: Sequence[Run]) -> str:
     conditions = markdown_table(("condition", "value"), [row[:2] for row in conditions_rows(runs)])
-    return _join(runs, markdown_table, "**{}**", "## {}\n", f"\n\n## Conditions\n\n{conditions}\n")
+    made = preparation_rows(_points(runs))
+    before = f"## Before the runs\n\n{markdown_table(made.headings, made.rows)}\n\n{made.note}"
+    return _join(runs, markdown_table, "**{}**", "## {}\n", f"\n\n## Conditions\n\n{conditions}\n\n{before}\n")
 
 
 def render_json(runs: Sequence[Run]) -> str:
@@ -67,6 +70,7 @@ def render_html(runs: Sequence[Run]) -> str:
         flash=[section(device, number) for number, device in enumerate(probed_devices(found))],
         facts=fact_rows(found),
         conditions=conditions_rows(runs),
+        preparation=preparation_rows(found),
     )
 
 
@@ -182,4 +186,5 @@ def _point_json(point: Point) -> dict[str, Any]:
         "prediction_error": error(point),
         "conditions_before": [run.conditions_before for run in point.runs],
         "conditions_after": [run.conditions_after for run in point.runs],
+        **preparation_json(point.runs),
     }

@@ -12,7 +12,7 @@ Row = Sequence[str]
 
 def text_table(headings: Row, rows: Sequence[Row]) -> str:
     widths = [max(len(row[i]) for row in (headings, *rows)) for i in range(len(headings))]
-    numeric = [_is_numeric([row[i] for row in rows]) for i in range(len(headings))]
+    numeric = [is_numeric([row[i] for row in rows]) for i in range(len(headings))]
 
     def line(row: Row) -> str:
         cells = [cell.rjust(w) if right else cell.ljust(w) for cell, w, right in zip(row, widths, numeric, strict=True)]
@@ -22,7 +22,7 @@ def text_table(headings: Row, rows: Sequence[Row]) -> str:
 
 
 def markdown_table(headings: Row, rows: Sequence[Row]) -> str:
-    numeric = [_is_numeric([row[i] for row in rows]) for i in range(len(headings))]
+    numeric = [is_numeric([row[i] for row in rows]) for i in range(len(headings))]
     lines = [headings, ["---:" if right else "---" for right in numeric], *rows]
     return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in lines)
 
@@ -36,6 +36,6 @@ def budget_table(budget: Budget) -> str:
     return text_table(("role", "needs"), rows)
 
 
-def _is_numeric(cells: Sequence[str]) -> bool:
+def is_numeric(cells: Sequence[str]) -> bool:
     """Most cells start like a number (a table's column may hold – or words here and there)."""
     return 2 * sum(cell.lstrip("±×~−-+")[:1].isdigit() for cell in cells) >= max(1, len(cells))

@@ -22,7 +22,7 @@ _HARMLESS = frozenset({
 
 def refuse_unknown(config: dict[str, Any], family: str, handled: Collection[str]) -> None:
     """Errors: ModelError naming the first field that is neither handled, harmless nor off (null or false)."""
-    if config.get("quantization_config"):
+    if config.get("quantization_config") is not None:
         raise ModelError("config.json: quantization_config: quantised checkpoints are not supported; use the float one")
     for name, value in config.items():
         known = name in handled or name in _HARMLESS or name.startswith("_")

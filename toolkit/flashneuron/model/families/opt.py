@@ -6,47 +6,46 @@ from collections.abc import Mapping
 from typing import Any
 
 from flashneuron.errors import ModelError
+from flashneuron.model.families.config import flag, refuse_unknown, require, whole
 from flashneuron.model.spec import ModelSpec
 from flashneuron.model.weights import Checkpoint, TensorSource
 
 _POSITION_OFFSET = 2  # the first rows of OPT's position table are never used
 _PREFIXES = ("model.decoder.", "decoder.")  # since transformers 4.19; before
-_DEFAULTS = {
-    "vocab_size": 50272,
-    "hidden_size": 768,
-    "num_hidden_layers": 12,
-    "ffn_dim": 3072,
-    "num_attention_heads": 12,
-    "max_position_embeddings": 2048,
-}
+_FIELDS = frozenset({
+    "vocab_size", "hidden_size", "num_hidden_layers", "ffn_dim", "num_attention_heads", "max_position_embeddings",
+    "activation_function", "do_layer_norm_before", "enable_bias", "layer_norm_elementwise_affine",
+    "word_embed_proj_dim", "_remove_final_layer_norm",
+    # Of training, of text pipelines, and of the first conversion from metaseq; no forward pass reads them.
+    "activation_dropout", "dropout", "init_std", "layerdrop", "prefix", "output_projection",
+})  # fmt: skip
 
 
 def read_spec(config: dict[str, Any]) -> ModelSpec:
     """Facts but for the prompt prefix and end tokens, which the folder's tokenizer and generation config decide."""
-    _refuse_unsupported(config)
-    size = {name: config.get(name, default) for name, default in _DEFAULTS.items()}
-    for name, value in size.items():
-        if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-            raise ModelError(f"config.json: {name} is {value!r}, expected a whole number from 1")
-    hidden, heads = size["hidden_size"], size["num_attention_heads"]
+    refuse_unknown(config, "opt", _FIELDS)
+    if (activation := config.get("activation_function", "relu")) != "relu":
+        raise ModelError(f"config.json: activation_function {activation!r} leaves no neuron silent; supported: relu")
+    require(config, enable_bias=True, layer_norm_elementwise_affine=True)
+    hidden, heads = whole(config, "hidden_size", 768), whole(config, "num_attention_heads", 12)
     if hidden % heads:
         raise ModelError(f"config.json: hidden_size {hidden} is not a multiple of num_attention_heads {heads}")
-    pre_norm = config.get("do_layer_norm_before", True)
+    pre_norm, context = flag(config, "do_layer_norm_before", True), whole(config, "max_position_embeddings", 2048)
     return ModelSpec(
         family="opt",
         activation="relu",
-        layers=size["num_hidden_layers"],
+        layers=whole(config, "num_hidden_layers", 12),
         hidden_size=hidden,
-        ffn_size=size["ffn_dim"],
+        ffn_size=whole(config, "ffn_dim", 3072),
         heads=heads,
         kv_heads=heads,
         head_size=hidden // heads,
-        vocab_size=size["vocab_size"],
-        max_context=size["max_position_embeddings"],
-        position_rows=size["max_position_embeddings"],
+        vocab_size=whole(config, "vocab_size", 50272),
+        max_context=context,
+        position_rows=context,
         norm="pre" if pre_norm else "post",
         norm_epsilon=1e-5,
-        final_norm=bool(pre_norm and not config.get("_remove_final_layer_norm", False)),
+        final_norm=pre_norm and not flag(config, "_remove_final_layer_norm"),
         prompt_prefix_ids=(),
         eos_token_ids=(),
     )
@@ -55,7 +54,7 @@ def read_spec(config: dict[str, Any]) -> ModelSpec:
 def tensor_sources(spec: ModelSpec, config: dict[str, Any], checkpoint: Checkpoint) -> Mapping[str, TensorSource]:
     """Canonical name → stored tensor."""
     prefix = next((p for p in _PREFIXES if f"{p}embed_tokens.weight" in checkpoint.files), _PREFIXES[0])
-    d, width = spec.hidden_size, config.get("word_embed_proj_dim") or spec.hidden_size
+    d, width = spec.hidden_size, whole(config, "word_embed_proj_dim", spec.hidden_size)
     sources: dict[str, TensorSource] = {}
 
     def add(name: str, stored: str, *shape: int) -> None:
@@ -88,14 +87,3 @@ def tensor_sources(spec: ModelSpec, config: dict[str, Any], checkpoint: Checkpoi
     else:
         sources["head.weight"] = TensorSource("lm_head.weight", (spec.vocab_size, width))
     return sources
-
-
-def _refuse_unsupported(config: dict[str, Any]) -> None:
-    activation = config.get("activation_function", "relu")
-    if activation != "relu":
-        raise ModelError(f"activation {activation!r} is not supported: its neurons never stay silent; supported: relu")
-    for name in ("enable_bias", "layer_norm_elementwise_affine"):
-        if config.get(name, True) is not True:
-            raise ModelError(f"OPT with {name}={config[name]} is not supported; supported: {name}=true")
-    if "quantization_config" in config:
-        raise ModelError("quantised checkpoints are not supported; use the float16 or float32 one")
