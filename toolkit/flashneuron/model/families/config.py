@@ -17,6 +17,12 @@ _HARMLESS = frozenset({
     "output_hidden_states", "pad_token_id", "pretraining_tp", "problem_type", "residual_dropout", "resid_pdrop",
     "return_dict", "tie_word_embeddings", "tokenizer_class", "torch_dtype", "torchscript",
     "transformers.js_config", "transformers_version", "unk_token_id", "use_cache",
+    # How older versions of transformers would sample.
+    "bad_words_ids", "begin_suppress_tokens", "diversity_penalty", "do_sample", "early_stopping",
+    "encoder_no_repeat_ngram_size", "exponential_decay_length_penalty", "forced_bos_token_id", "forced_eos_token_id",
+    "length_penalty", "min_length", "no_repeat_ngram_size", "num_beam_groups", "num_beams", "num_return_sequences",
+    "output_scores", "remove_invalid_values", "repetition_penalty", "return_dict_in_generate", "sep_token_id",
+    "suppress_tokens", "temperature", "top_k", "top_p", "typical_p",
 })  # fmt: skip
 
 
