@@ -34,7 +34,8 @@ def exported(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFa
         shapes = {"bias": (folder.spec.ffn_size,), "a": (4, folder.spec.hidden_size), "b": (folder.spec.ffn_size, 4)}
         parts = {name: random.standard_normal(shape).astype("float32") for name, shape in shapes.items()}
         write_predictor(top / f"layer_{layer:03}.pred", LowRankPredictor(layer, **parts), "fp32")
-    export_onnx(folder.spec, folder.weights, [], sorted(top.glob("*.pred")), "fp32", top / "onnx", SilentProgress())
+    predictors, files = sorted(top.glob("*.pred")), top / "onnx"
+    export_onnx(folder.spec, folder.weights, [], predictors, "ffn_input", "fp32", files, SilentProgress())
     return model, folder, top / "onnx", top
 
 
