@@ -2,6 +2,7 @@
 
 import json
 import math
+import shutil
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import nullcontext
 from pathlib import Path
@@ -107,6 +108,20 @@ def test_run_takes_prompts_from_files_and_drops_one_newline(runner: FakeRunner, 
     assert cli("run", TINY, "-f", "prompt.txt")[0] == 0
     assert cli("run", TINY, "-p", "abc")[0] == 0
     assert runner.calls[0] == runner.calls[1]
+
+
+def test_run_chat_puts_the_prompt_into_the_template(runner: FakeRunner, cli: Cli, tmp_path: Path) -> None:
+    package = shutil.copytree(TINY, tmp_path / "p")
+    manifest = json.loads((package / "manifest.json").read_bytes())
+    manifest["chat"] = {"template": "Q{{ messages[0].content }}A", "bos_token": "", "eos_token": ""}
+    (package / "manifest.json").write_text(json.dumps(manifest))
+    assert cli("run", package, "--chat", "-p", "abc", "--max-new-tokens", "4")[0] == 0
+    ((_, _, stdin),) = runner.calls
+    assert stdin.split() == ["20", "36", "37", "38", "4"], "without the prefix"
+    code, out, err = cli("run", TINY, "--chat", "-p", "abc")
+    assert (code, out, err.count("\n")) == (2, "", 1)
+    assert "has no chat template" in err
+    assert len(runner.calls) == 1
 
 
 def test_run_stats_shows_parts_and_layers(runner: FakeRunner, cli: Cli) -> None:

@@ -194,6 +194,17 @@ def test_refusals_leave_nothing(model: Path, tmp_path: Path, monkeypatch: pytest
 
 
 @pytest.mark.usefixtures("without_lowering")
+def test_a_chat_template_comes_along(model: Path, tmp_path: Path) -> None:
+    assert export(model, tmp_path / "without").manifest.chat is None
+    chatty = shutil.copytree(model, tmp_path / "chatty")
+    (chatty / "chat_template.jinja").write_text("{{ messages[0].content }}?")
+    package = export(chatty, tmp_path / "with")
+    assert package.manifest.chat is not None
+    assert package.manifest.chat.template == "{{ messages[0].content }}?"
+    assert "chat template" in render(describe(package))
+
+
+@pytest.mark.usefixtures("without_lowering")
 def test_the_size_is_estimated_before(model: Path, tmp_path: Path) -> None:
     recipe = ExportRecipe(predictor="none", layouts=("bundled", "split"))
     package = export(model, tmp_path / "p", recipe)

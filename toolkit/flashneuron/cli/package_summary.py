@@ -43,6 +43,7 @@ def describe(package: Package) -> dict[str, Any]:
         "synthetic": manifest.synthetic,
         "format_version": manifest.format_version,
         "model": manifest.model.model_dump(mode="json"),
+        "chat": manifest.chat is not None,
         "bytes": sum(sizes.values()),
         "bytes_by_role": sizes,
         "attention": [
@@ -67,6 +68,7 @@ def render(data: dict[str, Any]) -> str:
         ("name", data["name"] + (" (synthetic: random weights)" if data["synthetic"] else "")),
         ("model", f"{model['family']}, {_activation_text(model)}, {shape}"),
         ("vocabulary, context", f"{model['vocab_size']}, {model['max_context']}"),
+        *[("chat template", "there is one: run --chat") for _ in [None] if data["chat"]],
         *[("attention", _attention_text(found)) for found in data["attention"]],
         *[
             ("neurons", f"{v['layout']} {ffn['dtype']}, {v['record_bytes']} bytes a record, order {v['order']}")

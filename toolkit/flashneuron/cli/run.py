@@ -20,6 +20,7 @@ from flashneuron.cli.options import (
 from flashneuron.cli.progress import make_progress
 from flashneuron.cli.run_output import GenerationOutput
 from flashneuron.package.manifest import Package
+from flashneuron.profile.chat import encode_turn
 from flashneuron.profile.etdump import check_dump_folder, generate
 from flashneuron.profile.session import open_session
 from flashneuron.profile.settings import RunSettings
@@ -32,6 +33,7 @@ from flashneuron.profile.workload import fit, read_prompt
 @package_argument
 @click.option("-p", "--prompt", metavar="TEXT", help="The text to continue; - reads it from stdin.")
 @click.option("-f", "--file", type=click.Path(path_type=Path), help="A file with the text to continue.")
+@click.option("--chat", is_flag=True, help="Put the prompt as a question, by the model's own chat template.")
 @runtime_options
 @length_options
 @sampling_options
@@ -41,7 +43,7 @@ from flashneuron.profile.workload import fit, read_prompt
 @click.option("--trace", metavar="FILE", type=Path, help="Write what each thread did when, for ui.perfetto.dev.")
 @click.option("--stats", is_flag=True, help="Also show where the time went and each layer's cache, on stderr.")
 def command(package: Path, prompt: str | None, file: Path | None, device: str | None, style: str, **more: Any) -> None:
-    """Continue a prompt with the package PKG on a device, pushing first what the device lacks.
+    """Continue a prompt (--chat: answer it) with the package PKG on a device, pushing first what the device lacks.
 
     The text goes to stdout as it comes, a summary to stderr. One newline at the end of a file or of stdin is dropped.
     Ctrl+C ends the run on the device too. A run whose link is lost goes on there: see flashneuron attach.
@@ -49,12 +51,13 @@ def command(package: Path, prompt: str | None, file: Path | None, device: str | 
     \b
     Examples:
       flashneuron run sample.fnpkg -p "In the beginning" --temperature 0.8 --top-k 40
+      flashneuron run smollm2.fnpkg --chat -p "What is the capital of France?"
       flashneuron run sample.fnpkg -f prompt.txt --ram 24M --format json
       flashneuron run smol.fnpkg -f prompt.txt --ram 256M --kv int8 --gate-first on --stats
       flashneuron run sample.fnpkg -p "In the beginning" --etdump operators   # then: report --etdump operators
       flashneuron run sample.fnpkg -p "In the beginning" --ram 24M --trace run.trace.json  # open in ui.perfetto.dev
     """
-    stats, etdump, trace = more.pop("stats"), more.pop("etdump"), more.pop("trace")
+    stats, etdump, trace, chat = (more.pop(name) for name in ("stats", "etdump", "trace", "chat"))
     settings = RunSettings.parse(more)
     if etdump:
         check_dump_folder(etdump)
@@ -62,7 +65,8 @@ def command(package: Path, prompt: str | None, file: Path | None, device: str | 
         check_trace_file(trace)
     opened = Package.open(package)
     codec = TextCodec.of(opened)
-    ids = codec.encode_prompt(read_prompt(prompt, file, sys.stdin.buffer))
+    text = read_prompt(prompt, file, sys.stdin.buffer)
+    ids = encode_turn(opened, codec, text) if chat else codec.encode_prompt(text)
     settings = fit(settings, len(ids), opened.manifest.model.max_context)
     progress = make_progress()
     with open_session(opened, device, progress) as session, budget_explained():

@@ -182,6 +182,7 @@ def finish(
         attention=attention,
         ffn=ffn,
         predictors=predictors,
+        chat=job.model.chat(),
         files=tuple(_hash_files(folder, roles, progress)),
     )
     if (folder / RECORDS_PART).is_dir():

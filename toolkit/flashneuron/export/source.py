@@ -16,6 +16,7 @@ from flashneuron.export.usage import Selections, predicted_selections
 from flashneuron.model.folder import ModelFolder, open_model
 from flashneuron.model.spec import ModelSpec, Thresholds, Weights
 from flashneuron.package.layout import predictor_dtype
+from flashneuron.package.schema import ChatFacts
 from flashneuron.predictor.adopt import Adoption
 from flashneuron.predictor.given import GivenPredictors, carried_predictors, predictors_in
 from flashneuron.predictor.settings import PredictorSettings, PredictorTable
@@ -35,6 +36,7 @@ class Model(Protocol):
     @property
     def synthetic(self) -> bool: ...
     def tokenizer_json(self) -> bytes: ...
+    def chat(self) -> ChatFacts | None: ...
 
 
 class Source(Protocol):
@@ -128,6 +130,7 @@ class FolderSource:
 def open_source(model_path: Path, recipe: ExportRecipe) -> FolderSource:
     """Errors: InputError for a folder, text, rank or predictors that no package can be made of."""
     model = open_model(model_path)
+    model.chat()
     given = _given_predictors(model, recipe)
     trains = recipe.predictor == "lowrank"
     check_sparsity(model.name, model.spec, recipe.sparsity, trains)

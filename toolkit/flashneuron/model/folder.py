@@ -13,8 +13,9 @@ from flashneuron.model.carried_predictors import predictor_sources
 from flashneuron.model.families import family_of
 from flashneuron.model.gguf import folder_of_gguf, is_gguf
 from flashneuron.model.spec import ModelSpec
-from flashneuron.model.tokenizer import parse_tokenizer, prompt_prefix_ids, read_json, read_tokenizer_json
+from flashneuron.model.tokenizer import parse_tokenizer, prompt_prefix_ids, read_chat, read_json, read_tokenizer_json
 from flashneuron.model.weights import MappedWeights, open_checkpoint, weight_files
+from flashneuron.package.schema import ChatFacts
 
 _FINGERPRINT_BYTES = 1 << 20
 
@@ -33,11 +34,14 @@ class ModelFolder:
     def tokenizer_json(self) -> bytes:
         return read_tokenizer_json(self.path)
 
+    def chat(self) -> ChatFacts | None:
+        return read_chat(self.path)
+
     def fingerprint(self) -> str:
         """Changes when a file of the model does: names, sizes, times, and the first MiB of each file."""
         digest = hashlib.sha256()
         small = ("config.json", "generation_config.json", "tokenizer_config.json", "tokenizer.json", "vocab.json")
-        paths = [self.path / name for name in (*small, "merges.txt")] + weight_files(self.path)
+        paths = [self.path / name for name in (*small, "merges.txt", "chat_template.jinja")] + weight_files(self.path)
         for path in paths:
             if path.is_file():
                 facts = path.stat()

@@ -6,9 +6,11 @@ import json
 from pathlib import Path
 from typing import Any
 
+from pydantic import ValidationError
 from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, processors
 
 from flashneuron.errors import ModelError
+from flashneuron.package.schema import MAX_CHAT_TEMPLATE, ChatFacts
 
 
 def read_tokenizer_json(folder: Path) -> bytes:
@@ -47,6 +49,26 @@ def prompt_prefix_ids(tokenizer: Tokenizer, tokenizer_config: dict[str, Any], bo
             return tuple(full[:start])
     wanted = tokenizer_config.get("add_bos_token", True)
     return (bos_id,) if wanted and bos_id is not None else ()
+
+
+def read_chat(folder: Path) -> ChatFacts | None:
+    """The chat template: chat_template.jinja, else the one (named `default`, of several) of tokenizer_config.json.
+
+    Errors: ModelError.
+    """
+    path, config = folder / "chat_template.jinja", read_json(folder / "tokenizer_config.json", optional=True)
+    found = config.get("chat_template")
+    if isinstance(found, list):
+        found = {item.get("name"): item.get("template") for item in found if isinstance(item, dict)}.get("default")
+    try:
+        template = path.read_text(encoding="utf-8") if path.is_file() else found
+        if not template:
+            return None
+        bos, eos = (_text(config.get(name)) or "" for name in ("bos_token", "eos_token"))
+        return ChatFacts(template=template, bos_token=bos, eos_token=eos)
+    except (UnicodeDecodeError, ValidationError):
+        what = f"its chat template is not text of at most {MAX_CHAT_TEMPLATE} characters"
+        raise ModelError(f"{folder}: {what}; fetch it again, or take it away") from None
 
 
 def read_json(path: Path, optional: bool = False) -> dict[str, Any]:

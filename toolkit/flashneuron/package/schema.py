@@ -15,6 +15,7 @@ from flashneuron.package.layout import DType, FloatDType, PredictorInput, bias_b
 
 FORMAT_VERSION = 1
 MAX_MANIFEST_BYTES = 4 << 20
+MAX_CHAT_TEMPLATE = 1 << 18  # characters
 MAX_FP32 = 3.4028234663852886e38
 
 Layout = Literal["bundled", "split"]
@@ -170,6 +171,14 @@ class PredictorFacts(_Strict):
     layers: tuple[PredictorLayer, ...]
 
 
+class ChatFacts(_Strict):
+    """How a conversation is written for the model, as a Jinja template; the runtime knows nothing of it."""
+
+    template: Annotated[str, Field(min_length=1, max_length=MAX_CHAT_TEMPLATE)]
+    bos_token: Annotated[str, Field(max_length=256)]
+    eos_token: Annotated[str, Field(max_length=256)]
+
+
 class FileEntry(_Strict):
     path: PackagePath
     bytes: Annotated[int, Field(ge=0, lt=1 << 48)]
@@ -188,6 +197,7 @@ class Manifest(_Strict):
     attention: Annotated[tuple[AttentionFacts, ...], Field(min_length=1)]
     ffn: FfnFacts
     predictors: tuple[PredictorFacts, ...]
+    chat: ChatFacts | None = None
     files: tuple[FileEntry, ...]
 
     def geometry(self, variant: FfnVariant, part: Part) -> FfnGeometry:

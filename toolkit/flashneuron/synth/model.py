@@ -61,6 +61,9 @@ class SyntheticModel:
     def tokenizer_json(self) -> bytes:
         return make_tokenizer(self.spec.vocab_size, self.spec.prompt_prefix_ids[0]).to_str().encode()
 
+    def chat(self) -> None:
+        """Random weights have nothing to say."""
+
 
 class SyntheticSource:
     """source.Source: predictors are given, and one pass over random tokens measures what they and the model do."""
