@@ -28,6 +28,7 @@ from flashneuron.progress import Progress
 from flashneuron.units import format_bytes
 
 WARM_UP_PROMPT_TOKENS, WARM_UP_NEW_TOKENS = 16, 4
+CALIBRATING_TOKENS = 64
 _T = TypeVar("_T")
 _IDENTITY = ("kind", "model", "soc", "cpu", "cores", "emulated")  # conditions that make it another device
 
@@ -187,7 +188,12 @@ def _calibrating(jobs: Sequence[Job]) -> list[Job]:
         if settings.residency in (None, "cached"):
             alike[settings.backend, settings.predictor, settings.kv, settings.overlap, settings.threads] = job
     return [
-        replace(job, workload=job.workload.model_copy(update={"max_new_tokens": min(32, job.workload.max_new_tokens)}))
+        replace(
+            job,
+            workload=job.workload.model_copy(
+                update={"max_new_tokens": min(CALIBRATING_TOKENS, job.workload.max_new_tokens)}
+            ),
+        )
         for job in alike.values()
     ]
 
