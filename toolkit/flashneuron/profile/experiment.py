@@ -28,7 +28,6 @@ from flashneuron.progress import Progress
 from flashneuron.units import format_bytes
 
 WARM_UP_PROMPT_TOKENS, WARM_UP_NEW_TOKENS = 16, 4
-CALIBRATING_TOKENS = 64
 _T = TypeVar("_T")
 _IDENTITY = ("kind", "model", "soc", "cpu", "cores", "emulated")  # conditions that make it another device
 
@@ -168,7 +167,8 @@ def predictions(
     session: Session, known: Mapping[str, Any], jobs: Sequence[Job], progress: Progress
 ) -> dict[RunSettings, Predicted]:
     """What each point is expected to take, before the first is measured. Where the device has never run the package,
-    a short run at the largest budget, which is recorded nowhere else, tells how fast it computes.
+    a run at the largest budget, which counts for nothing else, tells how fast it computes: a whole one, since attention
+    takes longer the more tokens there are.
     """
     if why := unpredictable(session):
         progress.note(f"nothing is predicted: {why}")
@@ -181,21 +181,13 @@ def predictions(
 
 
 def _calibrating(jobs: Sequence[Job]) -> list[Job]:
-    """Of jobs that compute alike, the one with the largest budget, shortened: reads disturb computing least there."""
+    """Of jobs that compute alike, the one with the largest budget: reads disturb computing least there."""
     alike: dict[tuple[Any, ...], Job] = {}
     for job in sorted(jobs, key=_ram):
         settings = job.point.settings
         if settings.residency in (None, "cached"):
             alike[settings.backend, settings.predictor, settings.kv, settings.overlap, settings.threads] = job
-    return [
-        replace(
-            job,
-            workload=job.workload.model_copy(
-                update={"max_new_tokens": min(CALIBRATING_TOKENS, job.workload.max_new_tokens)}
-            ),
-        )
-        for job in alike.values()
-    ]
+    return list(alike.values())
 
 
 def measure_one(

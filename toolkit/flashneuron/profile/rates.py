@@ -121,7 +121,7 @@ def _amount(part: str, work: Work) -> float:
 
 def observe(run: Run, package: Package) -> Observation | None:
     """What a run says of computing; None where it says nothing: no decoded token, or a clock without meaning."""
-    tokens = run.decoded[len(run.decoded) // 4 :]  # the first ones find caches and the processor cold
+    tokens = run.decoded
     if not tokens or (run.ready.on_npu and run.emulated):
         return None
     times = {
