@@ -15,11 +15,7 @@ const std::vector<int32_t> kPrompt{1, 7, 30, 4, 4, 9, 2, 18, 5, 11, 3};
 constexpr int kSteps = 12;
 
 Counters decode_counters(const TinyPackage& files, const RigOptions& options) {
-  Rig rig(files, options);
-  EXPECT_TRUE(rig.prefill(kPrompt).ok());
-  rig.decoder().take_counters();
-  for (int i = 0; i < kSteps; ++i) EXPECT_TRUE(rig.step(i % 3 + 3).ok());
-  return rig.decoder().take_counters();
+  return Rig(files, options).count(kPrompt, kSteps);
 }
 
 TEST(DecoderCounters, SelectedIsHitsPlusMissesAndAllResidentReadsEmbeddingRowsOnly) {

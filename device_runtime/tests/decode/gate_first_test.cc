@@ -24,11 +24,7 @@ std::vector<float> run(const TinyPackage& files, const RigOptions& options) {
 }
 
 Counters decode_counters(const TinyPackage& files, const RigOptions& options) {
-  Rig rig(files, options);
-  EXPECT_TRUE(rig.prefill(kPrompt).ok());
-  rig.decoder().take_counters();
-  for (int i = 0; i < kSteps; ++i) EXPECT_TRUE(rig.step(i % 3 + 3).ok());
-  return rig.decoder().take_counters();
+  return Rig(files, options).count(kPrompt, kSteps);
 }
 
 class GateFirst : public ::testing::TestWithParam<size_t> {};

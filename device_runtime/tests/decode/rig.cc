@@ -92,4 +92,11 @@ std::vector<float> Rig::run(const std::vector<int32_t>& prompt, int steps) {
   return all;
 }
 
+Counters Rig::count(const std::vector<int32_t>& prompt, int steps) {
+  must(prefill(prompt));
+  decoder_->take_counters();
+  for (int i = 0; i < steps; ++i) must(step(i % 3 + 3));
+  return decoder_->take_counters();
+}
+
 }  // namespace flashneuron::testing

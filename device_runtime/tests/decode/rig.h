@@ -50,6 +50,8 @@ class Rig {
 
   // Logits after the prompt, then after each of `steps` greedy tokens, one after the other.
   std::vector<float> run(const std::vector<int32_t>& prompt, int steps);
+  // What decoding `steps` tokens after the prompt counts; which tokens is the same for all.
+  Counters count(const std::vector<int32_t>& prompt, int steps);
   Status prefill(const std::vector<int32_t>& prompt) { return decoder_->prefill(prompt); }
   Status step(int32_t id) { return decoder_->step(id); }
 

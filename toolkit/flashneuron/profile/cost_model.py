@@ -104,7 +104,7 @@ def token_cost(
     given = cold * min(1.0, embedding.rounds)
     for layer, following in pairwise((*layers, LayerReads(NO_READS, NO_READS))):
         demand = _cost(layer.demand, platform, at_once)
-        early = _behind(following.early, layer.demand, platform, at_once)
+        early = _behind(following.early, layer.demand, demand, platform, at_once)
         late, demand_lost = _beside(demand, hidden, busy)
         later, early_lost = _beside(early, between + max(0.0, hidden - demand.wall), busy)
         io += demand.wall + early.wall
@@ -143,7 +143,7 @@ def _cost(reads: Reads, platform: Platform, most_at_once: int) -> BurstCost:
     return BurstCost(times * wall, times * lost)
 
 
-def _behind(reads: Reads, ahead: Reads, platform: Platform, at_once: int) -> BurstCost:
+def _behind(reads: Reads, ahead: Reads, ahead_cost: BurstCost, platform: Platform, at_once: int) -> BurstCost:
     """Of a round that queues behind others: its wall time is what it takes beyond theirs."""
     alone = _cost(reads, platform, 1)
     if reads.requests <= 0 or ahead.requests <= 0:
@@ -154,7 +154,7 @@ def _behind(reads: Reads, ahead: Reads, platform: Platform, at_once: int) -> Bur
         bytes_read=ahead.bytes_read + reads.bytes_read,
         longest_bytes=max(ahead.longest_bytes, reads.longest_bytes),
     )
-    beyond = _cost(both, platform, at_once).wall - _cost(ahead, platform, at_once).wall
+    beyond = _cost(both, platform, at_once).wall - ahead_cost.wall
     return alone._replace(wall=min(alone.wall, max(0.0, beyond)))
 
 
