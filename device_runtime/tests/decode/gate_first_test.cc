@@ -1,12 +1,12 @@
 // gate_first reads less, and computes the same.
 #include <gtest/gtest.h>
 
-#include <cstring>
 #include <memory>
 #include <string>
 
 #include "decode/rig.h"
 #include "flash/faulty_reader.h"
+#include "support/bits.h"
 #include "support/rules.h"
 
 namespace flashneuron::testing {
@@ -14,10 +14,6 @@ namespace {
 
 const std::vector<int32_t> kPrompt{1, 7, 30, 4, 4, 9, 2, 18, 5};
 constexpr int kSteps = 8;
-
-bool same_bits(const std::vector<float>& a, const std::vector<float>& b) {
-  return a.size() == b.size() && std::memcmp(a.data(), b.data(), a.size() * sizeof(float)) == 0;
-}
 
 std::vector<float> run(const TinyPackage& files, const RigOptions& options) {
   return Rig(files, options).run(kPrompt, kSteps);

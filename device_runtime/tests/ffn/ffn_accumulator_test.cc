@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "kernels/weights.h"
+#include "support/bits.h"
 #include "support/package_files.h"
 #include "support/random.h"
 #include "support/rules.h"
@@ -17,6 +18,7 @@ namespace flashneuron {
 namespace {
 
 using testing::Random;
+using testing::same_bits;
 
 void add(FfnAccumulator& accumulator, std::span<const NeuronRow> rows, size_t tokens) {
   std::vector<float> activations(rows.size() * tokens);
@@ -102,10 +104,6 @@ std::vector<float> run(const Case& c, std::span<const NeuronRow> rows, std::vect
 }
 
 std::vector<float> run(const Case& c) { return run(c, c.rows, {}, 1); }
-
-bool same_bits(const std::vector<float>& a, const std::vector<float>& b) {
-  return a.size() == b.size() && std::memcmp(a.data(), b.data(), 4 * a.size()) == 0;
-}
 
 // The sum as the header promises it, block by block, in scalars.
 std::vector<float> by_contract(const Case& c) {

@@ -9,11 +9,11 @@
 #include <bit>
 #include <cmath>
 #include <cstdint>
-#include <cstring>
 #include <tuple>
 #include <vector>
 
 #include "kernels/fp16.h"
+#include "support/bits.h"
 #include "support/package_files.h"
 #include "support/random.h"
 
@@ -22,6 +22,7 @@ namespace {
 
 using testing::Bytes;
 using testing::Random;
+using testing::same_bits;
 
 constexpr size_t kCounts[] = {1, 2, 7, 8, 31, 32, 33, 63, 64, 65, 127, 128, 129, 200, 255, 256, 700, 2049, 4096, 4099};
 
@@ -48,10 +49,6 @@ std::vector<float> restored(const std::vector<float>& sum, DType dtype, size_t c
   std::vector<float> values(count);
   restore_sum(dtype, sum.data(), values.data(), count);
   return values;
-}
-
-bool same_bits(const std::vector<float>& a, const std::vector<float>& b) {
-  return a.size() == b.size() && std::memcmp(a.data(), b.data(), 4 * a.size()) == 0;
 }
 
 class Weights : public ::testing::TestWithParam<std::tuple<int64_t, DType>> {
