@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <span>
 #include <vector>
 
@@ -19,7 +20,9 @@ enum class Finish { kEos, kLength, kStopped };
 struct TokenEvent {
   int64_t index = 0;
   int32_t id = 0;
-  Counters counters;  // what this token cost; the first comes out of the prefill and costs only its head
+  // What this token cost; the first comes out of the prefill and costs only its head. With a draft, an equal part of
+  // what its round cost.
+  Counters counters;
 };
 
 // Called as work is done; a false answer stops the generation after that token.
@@ -34,11 +37,19 @@ struct LayerStats {
   uint32_t cache_rows = 0;       // neurons in DRAM at the end
 };
 
+// With a draft: its work, and what came of it.
+struct Speculation {
+  int64_t rounds = 0;    // passes of the package over drafted tokens; a last token may need none
+  int64_t drafted = 0;   // tokens
+  int64_t accepted = 0;  // of them, those that the package would have given too
+};
+
 struct Generation {
   std::vector<int32_t> token_ids;  // generated, without the end token
   Finish finish = Finish::kLength;
-  int64_t decode_steps = 0;  // tokens that were computed one by one: all but the first
-  Counters totals;           // sum over decode steps
+  int64_t decode_steps = 0;                // tokens after the first, the end token among them
+  std::optional<Speculation> speculation;  // absent without a draft
+  Counters totals;                         // sum over decode steps
   std::vector<LayerStats> layers;
 };
 
@@ -84,7 +95,7 @@ class Session {
   void reset();
 
  private:
-  Status step(int32_t id);
+  void count_steps(size_t tokens);
   void start_over();
   std::unique_ptr<SessionState> state_;
 };

@@ -1,6 +1,7 @@
 #include "decode/ffn_stage.h"
 
 #include <algorithm>
+#include <bit>
 #include <cstring>
 #include <numeric>
 #include <utility>
@@ -9,6 +10,14 @@
 #include "telemetry/trace.h"
 
 namespace flashneuron {
+
+namespace {
+
+int64_t count_fired(std::span<const float> activations) {
+  return std::count_if(activations.begin(), activations.end(), [](float each) { return each != 0; });
+}
+
+}  // namespace
 
 FfnWeights::RowPointers FfnWeights::rows_of(const std::byte* record) const {
   return {record, record + vector_bytes(), record + 2 * vector_bytes()};
@@ -180,26 +189,30 @@ void FfnStage::make_room(Layer& layer, size_t room, Counters& counters) {
 }
 
 Status FfnStage::start(uint32_t layer, std::span<const float> x, size_t tokens, std::span<const uint32_t> selected,
-                       Keep keep, Counters& counters) {
+                       Keep keep, Counters& counters, std::span<const uint32_t> masks) {
   const Layer& state = layers_[layer];
   NeuronBatch& early = early_[layer % 2];
   if (early.layer() != layer) early.clear();
   call_.layer = layer;
   call_.tokens = tokens;
   call_.selected = selected;
+  call_.masks = masks;
   call_.keep = std::move(keep);
   call_.demand.clear();
   call_.started = 0;
   call_.rows.assign(selected.size(), {});
   call_.missed.assign(selected.size(), false);
   for (size_t i = 0; i < selected.size(); ++i) {
+    const int64_t uses = masks.empty() ? 1 : std::popcount(masks[i]);
+    counters.selected += uses;
     if (const std::byte* record = state.cache.find(selected[i])) {
       call_.rows[i] = weights_.row(layer, selected[i], weights_.rows_of(record));
-      ++counters.hits;
+      counters.hits += uses;
       continue;
     }
     call_.missed[i] = true;
     ++counters.misses;
+    counters.hits += uses - 1;
     if (early.find(selected[i])) {
       ++counters.early_used;
     } else if (!options_.read_all) {
@@ -207,7 +220,6 @@ Status FfnStage::start(uint32_t layer, std::span<const float> x, size_t tokens, 
     }
   }
   if (options_.read_all) call_.demand = all_;
-  counters.selected += static_cast<int64_t>(selected.size());
   {
     const TimedSpan span(queue_.spans(), SpanKind::kFfn, counters.ffn_us);
     const std::span<const float> bias(weights_.biases[layer]);
@@ -268,10 +280,7 @@ Status FfnStage::walk(std::span<float> out, Counters& counters) {
     begin = end;
   }
   early_[call_.layer % 2].clear();
-  if (call_.tokens == 1) {
-    const auto activations = std::span(activations_).first(selected.size());
-    counters.fired += std::count_if(activations.begin(), activations.end(), [](float each) { return each != 0; });
-  }
+  if (call_.tokens == 1) counters.fired += count_fired(std::span(activations_).first(selected.size()));
   const TimedSpan span(queue_.spans(), SpanKind::kFfn, counters.ffn_us);
   accumulator_.finish(out);
   return {};
@@ -301,8 +310,10 @@ void FfnStage::add(size_t begin, size_t end, Counters& counters) {
   {
     const TimedSpan span(queue_.spans(), SpanKind::kFfn, counters.ffn_us);
     if (call_.tokens > 1) {
-      accumulator_.activate(rows, activations_);
+      const bool masked = !call_.masks.empty();
+      accumulator_.activate(rows, activations_, masked ? call_.masks.subspan(begin, rows.size()) : call_.masks);
       accumulator_.add(rows, activations_);
+      if (masked) counters.fired += count_fired(std::span(activations_).first(rows.size() * call_.tokens));
     } else {
       arrived_.clear();
       for (size_t i = begin; i < end; ++i) {

@@ -20,6 +20,7 @@ struct Configuration {
   size_t variant = 0;    // index into manifest().ffn.variants
   size_t attention = 0;  // index into manifest().attention
   uint64_t staging_bytes = 0;
+  int64_t draft_bytes = 0;  // of a draft's engine and session, without its process
   Budget budget;
   std::vector<uint32_t> capacity_rows;        // per layer
   std::vector<std::vector<uint32_t>> pinned;  // per layer: the hot set, ascending; empty: none
@@ -38,5 +39,8 @@ struct Configuration {
 
 // Errors: those of Engine::budget().
 Result<Configuration> configure(const Options& options);
+
+// Those of the draft's own engine. Precondition: `chosen` has a draft, and every choice was made.
+Options draft_options(const Options& chosen);
 
 }  // namespace flashneuron
