@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from flashneuron.errors import InputError
 from flashneuron.package.atomic import atomic_write
 
-SCHEMA_MAJOR, SCHEMA_MINOR = 1, 4  # major: meaning or absence of a field; minor: a field more
+SCHEMA_MAJOR, SCHEMA_MINOR = 1, 5  # major: meaning or absence of a field; minor: a field more
 
 TRACE_SUFFIX = ".trace.json"  # of a run's trace beside it
 
@@ -44,6 +44,7 @@ class Counters(_Record):
     attention_us: int
     ffn_us: int
     head_us: int = 0
+    draft_us: int = 0
     bytes_wanted: int
     bytes_read: int
     requests: int
@@ -111,7 +112,11 @@ class Result(_Record):
     finish: str | None = None
     token_ids: list[int] = []
     tokens: int
-    decode_steps: int  # tokens computed one by one: what totals and layers sum over
+    decode_steps: int  # tokens after the first: what totals and layers sum over
+    # Speculative decoding: passes over drafted tokens, and of these all and those that were accepted.
+    rounds: int | None = None
+    drafted: int | None = None
+    accepted: int | None = None
     totals: Counters
     layers: list[LayerCounters]
     memory: Memory
