@@ -53,6 +53,10 @@ class Source(Protocol):
         """Calibration text as ids, each sequence from position 0; empty where no text was read."""
         ...
 
+    def held_out(self) -> list[Ids]:
+        """The same of text that nothing is calibrated on."""
+        ...
+
     def with_thresholds(self, recipe: ExportRecipe, folder: Path, progress: Progress) -> Source:
         """Itself, but of a dense SwiGLU model, which gets thresholds; what is in `folder` is kept."""
         ...
@@ -88,6 +92,9 @@ class FolderSource:
 
     def sequences(self) -> list[Ids]:
         return self._sequences[0]
+
+    def held_out(self) -> list[Ids]:
+        return self._sequences[1]
 
     def with_thresholds(self, recipe: ExportRecipe, folder: Path, progress: Progress) -> Source:
         model, spec = self.model, self.model.spec
