@@ -67,7 +67,12 @@ class Decoder {
 
  private:
   Status forward(std::span<const int32_t> ids, bool dense, bool seed);
+  // Notes the layer's input, which attention overwrites, and where the predictor goes by it, selects neurons and starts
+  // their reads.
+  Status enter(uint32_t layer, size_t tokens, bool dense, Counters& counters);
   Status ffn(uint32_t layer, size_t tokens, bool dense, bool seed, Counters& counters);
+  // The neurons that the predictor of `of_layer` selects by what it reads of `layer`, the present one.
+  void select(uint32_t layer, uint32_t of_layer, size_t token, std::vector<uint32_t>& selected, Counters& counters);
   PredictorInput predictor_input() const;
   // What the predictor reads of the present layer, a row of hidden_size a token.
   const std::vector<float>& predictor_rows() const;
@@ -78,7 +83,7 @@ class Decoder {
   std::vector<float> residual_;
   std::vector<float> ffn_input_;
   std::vector<float> ffn_out_;
-  std::vector<float> layer_input_;  // empty unless the predictor reads it
+  std::vector<float> layer_input_;  // or normalised; empty unless the predictor reads it
   std::vector<uint32_t> selected_;
   std::vector<uint32_t> early_;  // of the next layer, by this layer's row
   Counters token_;

@@ -20,7 +20,7 @@ from flashneuron.package.schema import ChatFacts
 from flashneuron.predictor.adopt import Adoption
 from flashneuron.predictor.given import GivenPredictors, carried_predictors, predictors_in
 from flashneuron.predictor.settings import PredictorSettings, PredictorTable
-from flashneuron.predictor.train import train_predictors
+from flashneuron.predictor.train import train_predictors, trained_input
 from flashneuron.progress import Progress
 
 
@@ -122,7 +122,7 @@ class FolderSource:
     def selections(self, folder: Path) -> Iterator[Selections] | None:
         if not self.trains:
             return None
-        taken = self.given.input if self.given else "ffn_input"
+        taken = self.given.input if self.given else trained_input(self.model.spec)
         return predicted_selections(self.model.spec, self.model.weights, self.sequences(), folder, folder, taken)
 
     def statistics(self) -> dict[str, Any]:

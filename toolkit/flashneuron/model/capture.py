@@ -21,7 +21,7 @@ from flashneuron.model.blocks import AttentionBlock, Block, HeadBlock, empty_cac
 from flashneuron.model.ffn import Ffn
 from flashneuron.model.spec import ModelSpec, Weights
 from flashneuron.model.token_rows import Rows, TokenRows
-from flashneuron.package.layout import PredictorInput
+from flashneuron.package.layout import BEFORE_ATTENTION, PredictorInput
 
 CHUNK_BYTES = 16 * 2**20  # of one [tokens, F] or [tokens, vocabulary] intermediate
 
@@ -90,8 +90,8 @@ def chunks(x: Rows, width: int, device: torch.device) -> Iterator[Tensor]:
 
 class Capture:
     """One pass over `sequences` (each at most `max_context` ids): take `layers()` to its end, then `losses()`.
-    Predictors see `predictor_input` (FORMAT.md, "predictor"); `layer_input` is a third row per token. `parts`: other
-    pieces than the checkpoint's.
+    Predictors see `predictor_input` (FORMAT.md, "predictor"); one of the layer's input is a third row per token.
+    `parts`: other pieces than the checkpoint's.
     """
 
     def __init__(
@@ -110,7 +110,8 @@ class Capture:
         tokens = self._spans[-1].stop if self._spans else 0
         self._residual = TokenRows(tokens, spec.hidden_size, work_dir)
         self._exchange = TokenRows(tokens, spec.hidden_size, work_dir)
-        self._keeps_input = predictor_input == "layer_input"
+        self._keeps_input = predictor_input in BEFORE_ATTENTION
+        self._norms_input = predictor_input == "normed_layer_input"
         self._seen = self._residual if predictor_input == "residual" else self._exchange  # by a predictor
         if self._keeps_input:
             self._seen = TokenRows(tokens, spec.hidden_size, work_dir)
@@ -148,7 +149,8 @@ class Capture:
         for span in self._spans:
             before, ffn_out = self._residual[span].to(device), self._exchange[span].to(device)
             if self._keeps_input:
-                self._seen[span] = before + ffn_out
+                entered = before + ffn_out
+                self._seen[span] = _normed(entered) if self._norms_input else entered
             residual, ffn_input, _, _ = block(before, ffn_out, cache, cache, start)
             self._residual[span], self._exchange[span] = residual, ffn_input
 
@@ -161,6 +163,11 @@ class Capture:
                 x = self._exchange[rows].to(ffn.device)
                 selected = select(index, self._seen[rows].to(ffn.device)) if select else None
                 self._exchange[rows] = ffn(x, selected, scratch[: len(x)])
+
+
+def _normed(x: Tensor) -> Tensor:
+    """FORMAT.md, "predictor", of rows [n, d]."""
+    return torch.nn.functional.layer_norm(x, x.shape[1:], eps=1e-5)
 
 
 def _check(spec: ModelSpec, sequences: Sequence[TokenIds]) -> None:
