@@ -84,6 +84,8 @@ TEST(Runner, RefusesValuesByNameAndRange) {
   refused("max_read=0", {"max_read=0", "4096"});
   refused("hot=1.5", {"hot=1.5", "auto, off"});
   refused("hot=warm", {"hot=warm"});
+  refused("draft_tokens=0", {"draft_tokens=0", "1 to 16"});
+  refused("draft_tokens=17", {"draft_tokens=17"});
   refused("residency=all", {"naive, hybrid, cached"});
   refused("predictor=best", {"none, lowrank, oracle"});
   refused("layout=flat", {"bundled, split"});
@@ -98,6 +100,12 @@ TEST(Runner, RefusesValuesByNameAndRange) {
   refused("max_new_tokens=0", {"max_new_tokens"});
   refused("ignore_eos=yes", {"0 or 1"});
   refused("seed=-1", {"seed"});
+}
+
+TEST(Runner, DraftsForTextAlone) {
+  const std::string own = "version=" + version();
+  expect_refused({"score", own.c_str(), "package=p", "draft=d"}, "usage", {"score does not take the key 'draft'"});
+  expect_refused({"replay", own.c_str(), "package=p", "draft=d"}, "usage", {"replay does not take the key 'draft'"});
 }
 
 TEST(Runner, RefusesBadInputBeforeItLooksForThePackage) {
@@ -221,6 +229,11 @@ TEST(Settings, SurviveARoundTrip) {
   automatic["window"] = "auto";
   automatic["hot"] = "auto";
   EXPECT_EQ(settings_of(parse_options(automatic).value()), automatic);
+  automatic["draft"] = "small";
+  automatic["draft_tokens"] = "7";
+  EXPECT_EQ(settings_of(parse_options(automatic).value()), automatic);
+  automatic.erase("draft");
+  automatic.erase("draft_tokens");
   automatic["hot"] = "off";
   automatic["order"] = "coactivation";
   EXPECT_EQ(settings_of(parse_options(automatic).value()), automatic);
