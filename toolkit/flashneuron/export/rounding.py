@@ -1,4 +1,8 @@
-"""From checkpoint tensors to the arrays that files store."""
+"""From checkpoint tensors to the arrays that files store.
+
+Rounding goes by the weights alone. Calibrated methods (GPTQ, AWQ) and the libraries that have them share a scale among
+inputs of one output; in a record that holds for gate and up rows, but a down column's group runs over outputs.
+"""
 
 from __future__ import annotations
 
