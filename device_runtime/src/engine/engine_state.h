@@ -1,6 +1,7 @@
 // What an engine holds, shared with its session.
 #pragma once
 
+#include <atomic>
 #include <memory>
 #include <optional>
 #include <vector>
@@ -53,6 +54,7 @@ struct SessionState {
   Counters totals;
   int64_t decode_steps = 0;
   std::vector<double> window_union_sum;
+  std::atomic<int64_t> requested_ram_bytes = 0;  // 0: none
 };
 
 }  // namespace flashneuron

@@ -59,6 +59,7 @@ Result<Generation> Session::generate(std::span<const int32_t> prompt, const Samp
   const Status status = guarded(s.poisoned, [&]() -> Status {
     start_over();
     SpanTrack* const spans = s.engine.queue->spans();
+    take_request(listener);
     {
       const ScopedSpan span(spans, SpanKind::kPrefill, static_cast<uint32_t>(prompt.size()));
       FN_RETURN_IF_ERROR(s.decoder->prefill(prompt));
@@ -68,6 +69,7 @@ Result<Generation> Session::generate(std::span<const int32_t> prompt, const Samp
     Sampler sampler(sampling);
     for (int64_t index = 0; index < sampling.max_new_tokens; ++index) {
       if (index > 0 && s.decoder->position() >= context) return {};
+      take_request(listener);
       TokenEvent token{index, 0, {}};
       {
         const ScopedSpan span(spans, SpanKind::kToken, static_cast<uint32_t>(index));
@@ -106,6 +108,7 @@ Result<Score> Session::score(std::span<const int32_t> ids, int64_t uncounted, co
   const Status status = guarded(s.poisoned, [&]() -> Status {
     s.decoder->rewind();
     for (size_t i = 0; i + 1 < ids.size(); ++i) {
+      take_request({});
       const bool counted = static_cast<int64_t>(i) >= uncounted;
       if (counted) {
         FN_RETURN_IF_ERROR(step(ids[i]));
