@@ -18,7 +18,7 @@
 namespace flashneuron {
 
 struct BudgetRole {
-  std::string name;  // process, attention, head, predictor, kv, staging, neurons, embedding
+  std::string name;  // process, attention, head, predictor, kv, staging, draft (if there is one), neurons, embedding
   int64_t bytes = 0;
 };
 

@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <span>
 #include <vector>
 
@@ -20,7 +21,9 @@ enum class Finish { kEos, kLength, kStopped };
 struct TokenEvent {
   int64_t index = 0;
   int32_t id = 0;
-  Counters counters;  // what this token cost; the first comes out of the prefill and costs only its head
+  // What this token cost; the first comes out of the prefill and costs only its head. With a draft, an equal part of
+  // what its round cost.
+  Counters counters;
 };
 
 // What came of a change of the budget.
@@ -36,7 +39,7 @@ struct GenerationListener {
   std::function<void(int64_t tokens, const Counters& counters)> on_prefill;
   std::function<bool(const TokenEvent& token)> on_token;
   // A requested budget is in force from the next token on, or was refused and nothing has changed.
-  std::function<void(const Result<BudgetChange>& change)> on_budget;
+  std::function<void(const Result<BudgetChange>& change)> on_budget = nullptr;
 };
 
 struct LayerStats {
@@ -45,11 +48,19 @@ struct LayerStats {
   uint32_t cache_rows = 0;       // neurons in DRAM at the end
 };
 
+// With a draft: its work, and what came of it.
+struct Speculation {
+  int64_t rounds = 0;    // passes of the package over drafted tokens; a last token may need none
+  int64_t drafted = 0;   // tokens
+  int64_t accepted = 0;  // of them, those that the package would have given too
+};
+
 struct Generation {
   std::vector<int32_t> token_ids;  // generated, without the end token
   Finish finish = Finish::kLength;
-  int64_t decode_steps = 0;  // tokens that were computed one by one: all but the first
-  Counters totals;           // sum over decode steps
+  int64_t decode_steps = 0;                // tokens after the first, the end token among them
+  std::optional<Speculation> speculation;  // absent without a draft
+  Counters totals;                         // sum over decode steps
   std::vector<LayerStats> layers;
 };
 
@@ -106,7 +117,7 @@ class Session {
   void reset();
 
  private:
-  Status step(int32_t id);
+  void count_steps(size_t tokens);
   // Between tokens: carries out what was requested.
   void take_request(const GenerationListener& listener);
   void start_over();

@@ -8,6 +8,10 @@
 // touch() makes the selected neurons current and all others one token older. Without a window nothing expires: expired
 // and unused neurons count as in window, and the policy is least recently used.
 //
+// Tokens that are computed before it is known whether they count (decode/decoder.h, verify) come in two phases: hold()
+// keeps what they use from eviction, and after release() touch() follows for those that count, in order. A neuron that
+// only others selected is then where its own past puts it: in the window by an earlier token, expired, or unused.
+//
 // Who goes first is a total order: unused by admission, then last use ascending, then index ascending. So the policy
 // without a window is a stack algorithm: as long as a token's selection fits, a larger cache holds everything that a
 // smaller one does, and never misses more. With a window the cached neurons are a subset of the union of the last k
@@ -90,6 +94,10 @@ void WindowPolicy::count(uint32_t last_use) {
   ++last_uses_.back();
 }
 
+void WindowPolicy::hold(std::span<const uint32_t> neurons) {
+  for (const uint32_t neuron : neurons) uses_[neuron].held = hold_;
+}
+
 void WindowPolicy::unlink(uint32_t neuron) {
   Use& use = uses_[neuron];
   uses_[use.older].newer = use.newer;
@@ -120,18 +128,22 @@ std::vector<uint32_t> WindowPolicy::surplus(const NeuronCache& cache, uint32_t r
 
 std::vector<uint32_t> WindowPolicy::leaving(const NeuronCache& cache, uint64_t excess, bool spare_last) {
   std::vector<uint32_t> evicted;
+  std::vector<uint32_t> held_back;
   while (!unused_.empty() && (window_ || evicted.size() < excess)) {
     const uint32_t neuron = unused_.front();
     unused_.pop_front();
-    if (uses_[neuron].newer == kUnlinked && cache.contains(neuron)) evicted.push_back(neuron);
+    if (uses_[neuron].newer != kUnlinked || !cache.contains(neuron)) continue;
+    (spare_last && uses_[neuron].held == hold_ ? held_back : evicted).push_back(neuron);
   }
-  for (;;) {
-    const uint32_t oldest = uses_[neurons_].newer;
-    if (oldest == neurons_ || (spare_last && uses_[oldest].last == now_)) break;
-    if (cache.contains(oldest)) {
-      if (evicted.size() >= excess && in_window(uses_[oldest].last)) break;
-      evicted.push_back(oldest);
-    }
+  unused_.insert(unused_.begin(), held_back.begin(), held_back.end());
+  uint32_t newer = uses_[neurons_].newer;
+  while (newer != neurons_ && !(spare_last && uses_[newer].last == now_)) {
+    const uint32_t oldest = newer;
+    const bool cached = cache.contains(oldest);
+    if (cached && evicted.size() >= excess && in_window(uses_[oldest].last)) break;
+    newer = uses_[oldest].newer;
+    if (spare_last && uses_[oldest].held == hold_) continue;
+    if (cached) evicted.push_back(oldest);
     unlink(oldest);
   }
   return evicted;

@@ -22,6 +22,13 @@
 // What does not fit into a staging area at once comes in rounds: two areas take turns, so that one is filled while the
 // other is computed from.
 //
+// Drafted tokens (decode/decoder.h, verify) go through the same steps together: the union of what they select is found
+// or read once, and each row is computed for the tokens that select it. Which of them count is known only when all
+// layers are done. Until then the window knows the first token alone, which always counts; what the others use is held.
+// Misses go into the cache as ever, those of the first token before those of the others. settle() then tells the window
+// which tokens count. What only rejected ones selected is unused, and the first to go: at once with a window of k
+// tokens. Where the capacity is short, its room came from the oldest, as the room of a token that counts does.
+//
 // gate_first (gated models, one token at a time) reads in two phases: the gates of all misses, then up rows and down
 // columns of those alone that their gate lets fire (kernels::gate_passes). The others are silent whatever the rest of
 // their record says, so they leave the call, and the cache keeps none of them. Early reads are of gates alone.
@@ -88,6 +95,12 @@ struct FfnWeights {
   NeuronRow row(uint32_t layer, uint32_t neuron, const RowPointers& rows) const;
 };
 
+// What the tokens of one chunk select, each for itself: at most 32.
+struct ChunkSelection {
+  std::vector<uint32_t> neurons;  // that any of them selects, ascending
+  std::vector<uint32_t> tokens;   // by neuron of `neurons`: bit t is set if token t selects it
+};
+
 class FfnStage {
  public:
   static constexpr size_t kMaxRows = 1024;  // rows that one call hands to the accumulator
@@ -102,6 +115,13 @@ class FfnStage {
   // out: [hidden_size]; x and selected must outlive finish.
   Status begin(uint32_t layer, std::span<const float> x, std::span<const uint32_t> selected, Counters& counters);
   Status finish(std::span<float> out, Counters& counters);
+  // The same of several tokens, not with gate_first: begin, then finish. Of these only the first counts for the window,
+  // until settle() says how many, from the first on, do. x, out: [tokens, hidden_size]. Each token's bits are those
+  // that it has alone. Counters: a neuron is selected once by each token; if it is read, that is one miss, and hits for
+  // the others.
+  Status begin(uint32_t layer, std::span<const float> x, size_t tokens, const ChunkSelection& selected,
+               Counters& counters);
+  void settle(uint32_t layer, const ChunkSelection& selected, size_t count, Counters& counters);
   // Whether an early prediction for this layer can save anything.
   bool wants_early(uint32_t layer) const;
   // Starts reading those of `predicted` (ascending) that `layer` does not hold, as many as fit; its begin takes them
@@ -138,14 +158,17 @@ class FfnStage {
   // Of a layer, by `caches`.
   std::span<const uint32_t> pinned(const CacheShares& caches, uint32_t layer) const;
   Status load_pinned(uint32_t layer, std::span<const uint32_t> pinned);
+  // The neurons of one token of a chunk, ascending; valid until the next call.
+  std::span<const uint32_t> of_token(const ChunkSelection& selected, size_t token);
   // Evicts what the policy wants gone so that `room` rows fit.
   void make_room(Layer& layer, size_t room, Counters& counters);
   // Marks pinned neurons that are not there and those of the newest selections in chosen_, and makes room for them.
   // Returns how many of them are not cached.
   size_t choose_seeds(Layer& layer, const Selections& selections, Counters& counters);
   // The two halves of every call. Misses for which keep(neuron) holds are inserted while there is room.
+  // `masks`: ChunkSelection::tokens; empty: every token selects all.
   Status start(uint32_t layer, std::span<const float> x, size_t tokens, std::span<const uint32_t> selected, Keep keep,
-               Counters& counters);
+               Counters& counters, std::span<const uint32_t> masks = {});
   // Phase one: multiplies the gates of what is missed, and takes silent neurons out of the call.
   Status read_gates(Counters& counters);
   // Of what is missed and in this batch of gates: waits for it, notes the products, and gives those that pass a row in
@@ -173,6 +196,7 @@ class FfnStage {
     size_t tokens = 0;
     bool gate_first = false;
     std::span<const uint32_t> selected;
+    std::span<const uint32_t> masks;  // by selected neuron; empty: every token selects all
     Keep keep;
     std::vector<uint32_t> demand;  // neurons to read on demand, ascending
     size_t started = 0;            // of them, in rounds that have been started
@@ -194,7 +218,8 @@ class FfnStage {
   std::vector<NeuronRow> arrived_;
   std::vector<float> arrived_activations_;
   std::vector<float> activations_;  // one token: by selected neuron; several: of one add(), [rows, tokens]
-  std::vector<bool> chosen_;        // by neuron: a seed of the window
+  std::vector<uint32_t> of_token_;
+  std::vector<bool> chosen_;  // by neuron: a seed of the window
   // Of gate_first; by neuron, of the call's misses alone.
   std::vector<float> gate_products_;
   std::vector<std::byte*> reserved_;  // its row in the cache, its gate there already; null: none

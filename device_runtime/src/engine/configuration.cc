@@ -132,6 +132,32 @@ uint64_t choose_staging(const Configuration& chosen) {
   return round_up(std::max(std::clamp<uint64_t>(half_layer, 1 * kMiB, 32 * kMiB), least), AlignedBuffer::kLargePage);
 }
 
+// Precondition: everything else is chosen.
+Status choose_draft(Configuration& chosen) {
+  const Options& options = chosen.options;
+  if (options.gate_first) {
+    return {StatusCode::kUnsupported, "gate_first=on reads for one token at a time, a draft for several; use one"};
+  }
+  const uint32_t most = std::min(chosen.attention_facts().max_chunk, Decoder::kMostVerified) - 1;
+  if (options.draft_tokens > most) {
+    return {StatusCode::kUnsupported, "draft_tokens is " + std::to_string(options.draft_tokens) +
+                                          "; this package's programs verify at most " + std::to_string(most)};
+  }
+  Result<Configuration> configured = configure(draft_options(options));
+  const auto of_draft = [](const Status& status) { return Status(status.code(), "the draft: " + status.message()); };
+  if (!configured.ok()) return of_draft(configured.status());
+  const Configuration& draft = configured.value();
+  const uint32_t vocabulary = chosen.manifest().model.vocab_size;
+  if (draft.manifest().model.vocab_size != vocabulary) {
+    return {StatusCode::kUnsupported,
+            "the draft's vocabulary has " + std::to_string(draft.manifest().model.vocab_size) +
+                " tokens, the package's " + std::to_string(vocabulary) + "; use a draft of the same tokenizer"};
+  }
+  for (const std::string& warning : draft.warnings) chosen.warnings.push_back("the draft: " + warning);
+  chosen.draft_bytes = draft.budget.all_resident_bytes - role_bytes(draft.budget, "process");
+  return {};
+}
+
 uint64_t variant_bytes(const Configuration& chosen) {
   uint64_t bytes = 0;
   for (const FfnLayerFiles& layer : chosen.ffn_variant().layers) {
@@ -169,10 +195,12 @@ FixedRoles fixed_roles(const Configuration& chosen) {
                                sizeof(float) * chunk * FfnStage::kMaxRows +
                                sizeof(NeuronRow) * uint64_t{model.ffn_size};
   const uint64_t gates = chosen.options.gate_first ? (sizeof(float) + sizeof(std::byte*)) * model.ffn_size : 0;
+  const uint64_t verify = chosen.options.draft ? Decoder::verify_bytes(model) : 0;
   // Row maps and last uses (the policy's and the meter's) of every neuron, and the logits.
   const uint64_t maps = uint64_t{model.layers} * model.ffn_size * 32 + sizeof(float) * model.vocab_size;
-  fixed.staging = static_cast<int64_t>(chosen.staging_bytes + biases + scales + accumulator + gates + maps +
+  fixed.staging = static_cast<int64_t>(chosen.staging_bytes + biases + scales + accumulator + gates + maps + verify +
                                        Decoder::buffer_bytes(model, chunk, predictor_input));
+  fixed.draft = chosen.draft_bytes;
   return fixed;
 }
 
@@ -252,6 +280,20 @@ Result<CacheShares> share_neurons(const Configuration& chosen, const Budget& bud
   return CacheShares{share_rows(rows, manifest.model.ffn_size, activity), {}};
 }
 
+Options draft_options(const Options& chosen) {
+  Options draft;
+  draft.package = *chosen.draft;
+  draft.store = chosen.store;
+  draft.kv = chosen.kv;
+  draft.backend = "xnnpack";
+  draft.threads = chosen.threads;
+  draft.io_threads = chosen.io_threads;
+  draft.read_gap_bytes = chosen.read_gap_bytes;
+  draft.max_read_bytes = chosen.max_read_bytes;
+  draft.context = chosen.context;
+  return draft;
+}
+
 Result<Configuration> configure(const Options& options) {
   FN_ASSIGN_OR_RETURN(Package package, Package::open(options.package, options.store));
   Configuration chosen{.options = options,
@@ -269,6 +311,7 @@ Result<Configuration> configure(const Options& options) {
   FN_RETURN_IF_ERROR(choose_numbers(chosen));
   FN_RETURN_IF_ERROR(choose_attention(chosen));
   chosen.staging_bytes = choose_staging(chosen);
+  if (chosen.options.draft) FN_RETURN_IF_ERROR(choose_draft(chosen));
   chosen.fixed = fixed_roles(chosen);
   chosen.rest = optional_roles(chosen);
   chosen.budget = split_ram(chosen, chosen.options.ram_bytes);

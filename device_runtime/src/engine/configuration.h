@@ -23,7 +23,8 @@ struct Configuration {
   size_t variant = 0;    // index into manifest().ffn.variants
   size_t attention = 0;  // index into manifest().attention
   uint64_t staging_bytes = 0;
-  FixedRoles fixed;  // but for page tables, which depend on the budget
+  int64_t draft_bytes = 0;  // of a draft's engine and session, without its process
+  FixedRoles fixed;         // but for page tables, which depend on the budget
   OptionalRoles rest;
   std::optional<double> hot;  // as asked; options.hot is what came of it
   Budget budget;
@@ -47,5 +48,8 @@ Result<Configuration> configure(const Options& options);
 Budget split_ram(const Configuration& chosen, std::optional<int64_t> ram_bytes);
 // The neurons that `budget` has room for, shared among the layers. Errors: kIo, kCorrupt.
 Result<CacheShares> share_neurons(const Configuration& chosen, const Budget& budget);
+
+// Those of the draft's own engine. Precondition: `chosen` has a draft, and every choice was made.
+Options draft_options(const Options& chosen);
 
 }  // namespace flashneuron

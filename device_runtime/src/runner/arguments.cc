@@ -17,6 +17,7 @@ const std::vector<std::string> kSettings = {"package", "store",      "ram",     
                                             "window",  "layout",     "hot",        "order",     "kv",
                                             "backend", "threads",    "io_threads", "read_gap",  "max_read",
                                             "overlap", "gate_first", "context",    "soc",       "npu_libraries"};
+const std::vector<std::string> kDraft = {"draft", "draft_tokens"};
 const std::vector<std::string> kSampling = {"max_new_tokens", "ignore_eos", "temperature", "top_k", "top_p", "seed"};
 
 struct Verb {
@@ -28,7 +29,10 @@ struct Verb {
 std::vector<Verb> verbs() {
   std::vector<std::string> generate = kSettings;
   generate.insert(generate.end(), kSampling.begin(), kSampling.end());
+  generate.insert(generate.end(), kDraft.begin(), kDraft.end());
   generate.insert(generate.end(), {"ram_at", "follow_memory", "etdump", "trace"});
+  std::vector<std::string> budget = kSettings;
+  budget.insert(budget.end(), kDraft.begin(), kDraft.end());
   std::vector<std::string> score = kSettings;
   score.insert(score.end(), {"uncounted", "steps"});
   std::vector<std::string> replay = kSettings;
@@ -37,7 +41,7 @@ std::vector<Verb> verbs() {
           {"hash", {"path"}, {"version"}},
           {"hash-arriving", {}, {"version"}},
           {"probe", {"folder", "size", "point_ms", "cpu_folder"}, {"version", "folder"}},
-          {"budget", kSettings, {"version", "package"}},
+          {"budget", budget, {"version", "package"}},
           {"replay", replay, {"version"}},
           {"generate", generate, {"version", "package"}},
           {"score", score, {"version", "package"}}};
@@ -186,6 +190,9 @@ Result<Options> parse_options(const Keys& keys) {
   FN_RETURN_IF_ERROR(read_name(keys, "overlap", kSwitch, options.overlap));
   FN_RETURN_IF_ERROR(read_name(keys, "gate_first", kSwitch, options.gate_first));
   FN_RETURN_IF_ERROR(read_number<int64_t>(keys, "context", 1, kMost, "a number of tokens from 1", options.context));
+  if (const auto found = keys.find("draft"); found != keys.end()) options.draft = found->second;
+  FN_RETURN_IF_ERROR(
+      read_number<uint32_t>(keys, "draft_tokens", 1, 16, "a number of tokens, 1 to 16", options.draft_tokens));
   return options;
 }
 
@@ -292,6 +299,10 @@ Keys settings_of(const Options& options) {
   keys["overlap"] = name_of(kSwitch, options.overlap);
   keys["gate_first"] = name_of(kSwitch, options.gate_first);
   if (options.context) keys["context"] = std::to_string(*options.context);
+  if (options.draft) {
+    keys["draft"] = *options.draft;
+    keys["draft_tokens"] = std::to_string(options.draft_tokens);
+  }
   return keys;
 }
 

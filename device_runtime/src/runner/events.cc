@@ -16,6 +16,7 @@ void put_counters(Json& json, const Counters& counters) {
   json["attention_us"] = counters.attention_us;
   json["ffn_us"] = counters.ffn_us;
   json["head_us"] = counters.head_us;
+  json["draft_us"] = counters.draft_us;
   json["bytes_wanted"] = counters.bytes_wanted;
   json["bytes_read"] = counters.bytes_read;
   json["requests"] = counters.requests;
@@ -181,6 +182,11 @@ Json generation_event(const Generation& done, const ProcessMemory& memory, const
                {"token_ids", done.token_ids},
                {"tokens", done.token_ids.size()},
                {"decode_steps", done.decode_steps}};
+  if (done.speculation) {
+    json["rounds"] = done.speculation->rounds;
+    json["drafted"] = done.speculation->drafted;
+    json["accepted"] = done.speculation->accepted;
+  }
   json.update(totals_json(done.totals, done.layers, memory, budget));
   return json;
 }

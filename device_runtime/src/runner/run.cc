@@ -204,8 +204,7 @@ Status generate(const Keys& keys, std::istream& in, const Emit& emit, Json& refu
                                           emit(token_event(token, rss_bytes));
                                           changed = change_budget(token.index + 1);
                                           return changed.ok();
-                                        },
-                                    .on_budget = {}};
+                                        }};
   FN_ASSIGN_OR_RETURN(const Generation done, loaded.session->generate(prompt, sampling, listener));
   FN_RETURN_IF_ERROR(changed);
   FN_RETURN_IF_ERROR(profiled);

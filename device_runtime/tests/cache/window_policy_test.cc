@@ -48,6 +48,31 @@ TEST(WindowPolicy, EvictsWhatLeftTheWindowEvenWhenThereIsRoom) {
   EXPECT_EQ(rig.evict(0), (Neurons{2, 3}));
 }
 
+TEST(WindowPolicy, WhatIsHeldStaysUntilItsRelease) {
+  Rig rig(2);
+  rig.select({1, 2});
+  rig.select({3});
+  rig.select({4});
+  rig.policy.hold(Neurons{2, 4, 6});
+  rig.insert({6});
+  EXPECT_EQ(rig.evict(0), Neurons{1});
+  rig.policy.release();
+  EXPECT_EQ(rig.evict(0), (Neurons{6, 2})) << "never selected, then expired";
+}
+
+TEST(WindowPolicy, WhatIsHeldGivesNoRoom) {
+  Rig rig(std::nullopt, 4);
+  rig.select({1, 2});
+  rig.select({3});
+  rig.select({4});
+  rig.policy.hold(Neurons{1, 3});
+  EXPECT_EQ(rig.evict(3), Neurons{2});
+  rig.policy.release();
+  rig.policy.touch(Neurons{1});
+  rig.insert({5});
+  EXPECT_EQ(rig.evict(2), (Neurons{5, 3})) << "its place is still that of its last use";
+}
+
 TEST(WindowPolicy, WindowOfOneKeepsTheCurrentTokenAlone) {
   Rig rig(1);
   rig.select({1, 2});

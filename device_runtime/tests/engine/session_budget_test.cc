@@ -2,6 +2,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <stdexcept>
 #include <thread>
 #include <utility>
 #include <vector>
@@ -27,7 +28,6 @@ T must(Result<T> result) {
   return std::move(result).value();
 }
 
-// Engine::load() with a fake attention.
 std::unique_ptr<Engine> make_engine(const TinyPackage& files, PredictorKind predictor,
                                     Residency residency = Residency::kCached) {
   Options options;
@@ -36,31 +36,11 @@ std::unique_ptr<Engine> make_engine(const TinyPackage& files, PredictorKind pred
   options.predictor = predictor;
   options.threads = 2;
   options.context = files.options().max_context;
-  auto state = std::make_unique<EngineState>(must(configure(options)));
-  const Configuration& chosen = state->chosen;
-  const ModelFacts& model = chosen.manifest().model;
-  state->facts.vocab_size = model.vocab_size;
-  state->reader = make_pread_reader({.workers = 2});
-  state->queue.emplace(*state->reader);
-  state->staging.emplace(must(Staging::create(*state->queue, chosen.staging_bytes)));
-  state->neuron_files = must(NeuronFiles::open(chosen.package, chosen.ffn_variant(), *state->reader));
-  state->embedding = must(Embedding::open(chosen.package, state->staging->demand[0]));
-  if (role_bytes(chosen.budget, "embedding") > 0) {
-    EXPECT_TRUE(state->embedding->load(chosen.package).ok());
-  }
-  state->weights = {model.hidden_size, model.ffn_size, chosen.manifest().ffn.dtype, {}, {}, {}};
-  for (uint32_t layer = 0; layer < model.layers; ++layer) {
-    state->weights.rules.push_back(files.layer(layer).rule);
-    std::vector<float>& bias = state->weights.biases.emplace_back(files.layer(layer).up_bias);
-    bias.insert(bias.end(), files.layer(layer).down_bias.begin(), files.layer(layer).down_bias.end());
-  }
-  if (*chosen.options.predictor == PredictorKind::kLowRank) {
-    state->predictor = must(load_lowrank_predictor(chosen.package, state->pool));
-  } else if (*chosen.options.predictor == PredictorKind::kOracle) {
-    state->predictor = must(load_oracle_predictor(chosen.package, chosen.ffn_variant(), state->pool));
-  }
-  state->attention = std::make_unique<FakeAttention>(model, files.options().max_chunk);
-  return std::make_unique<Engine>(std::move(state));
+  const auto fake = [&](const Configuration& chosen, OperatorProfile*) -> Result<std::unique_ptr<AttentionProgram>> {
+    return std::unique_ptr<AttentionProgram>(
+        std::make_unique<FakeAttention>(chosen.manifest().model, files.options().max_chunk));
+  };
+  return std::make_unique<Engine>(must(load_engine(options, nullptr, fake)));
 }
 
 std::vector<int32_t> tokens_of(Session& session, const GenerationListener& listener = {}) {
@@ -91,7 +71,7 @@ TEST(SessionBudget, RandomChangesChangeNoToken) {
           EXPECT_LE(done.cache_rows * 192, static_cast<uint64_t>(done.neurons_bytes));
           return true;
         };
-        const GenerationListener listener{.on_prefill = change, .on_token = change, .on_budget = {}};
+        const GenerationListener listener{.on_prefill = change, .on_token = change};
         EXPECT_EQ(tokens_of(*session, listener), expected) << "seed " << seed;
       }
     }
@@ -120,14 +100,11 @@ TEST(SessionBudget, OneThatIsTooSmallIsRefusedAndNothingChanges) {
   const auto session = must(engine->new_session());
   const std::vector<int32_t> expected = tokens_of(*session);
   int refused = 0;
-  const GenerationListener listener{.on_prefill = {},
-                                    .on_token =
-                                        [&](const TokenEvent&) {
-                                          const auto code = session->set_budget(1 << 20).status().code();
-                                          refused += code == StatusCode::kBudgetTooSmall ? 1 : 0;
-                                          return true;
-                                        },
-                                    .on_budget = {}};
+  const GenerationListener listener{.on_prefill = {}, .on_token = [&](const TokenEvent&) {
+                                      const auto code = session->set_budget(1 << 20).status().code();
+                                      refused += code == StatusCode::kBudgetTooSmall ? 1 : 0;
+                                      return true;
+                                    }};
   EXPECT_EQ(tokens_of(*session, listener), expected);
   EXPECT_EQ(refused, 30);
   EXPECT_FALSE(engine->budget().ram_bytes.has_value());

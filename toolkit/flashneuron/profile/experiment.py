@@ -256,6 +256,7 @@ def _file_name(session: Session, device: Mapping[str, Any], job: Job, repeat: in
         "step": point.ladder_step,
         "workload": job.workload.model_dump(),
         **({"trace": True} if trace else {}),
+        **({"draft": session.drafts[draft].manifest_sha256} if (draft := point.settings.draft) else {}),
     }
     digest = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:10]
     words = [

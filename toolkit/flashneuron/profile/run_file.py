@@ -44,6 +44,7 @@ class Counters(_Record):
     attention_us: int
     ffn_us: int
     head_us: int = 0
+    draft_us: int = 0
     bytes_wanted: int
     bytes_read: int
     requests: int
@@ -123,7 +124,11 @@ class Result(_Record):
     finish: str | None = None
     token_ids: list[int] = []
     tokens: int
-    decode_steps: int  # tokens computed one by one: what totals and layers sum over
+    decode_steps: int  # tokens after the first: what totals and layers sum over
+    # Speculative decoding: passes over drafted tokens, and of these all and those that were accepted.
+    rounds: int | None = None
+    drafted: int | None = None
+    accepted: int | None = None
     totals: Counters
     layers: list[LayerCounters]
     memory: Memory

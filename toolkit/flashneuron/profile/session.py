@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, Protocol, TypeVar
 
@@ -56,6 +56,12 @@ class Scores:
 
 
 @dataclass(frozen=True)
+class PushedDraft:
+    folder: str  # on the device, of its manifest; its files lie in the package's store
+    manifest_sha256: str
+
+
+@dataclass(frozen=True)
 class Session:
     """Calls go one after the other. Leaving a `with` block lets go of the device."""
 
@@ -67,6 +73,7 @@ class Session:
     close: Callable[[], None]
     curve: FlashCurve | None = None  # of the device, if it was probed
     link: Device | None = None  # to bring files back
+    drafts: Mapping[str, PushedDraft] = field(default_factory=dict)  # by what --draft says
 
     def __enter__(self) -> Session:
         return self
@@ -123,7 +130,10 @@ class Session:
         keys: Mapping[str, str] = NO_KEYS,
     ) -> Generator[dict[str, Any]]:
         stdin = "".join(" ".join(map(str, ids)) + "\n" for ids in sequences).encode()
-        yield from self.runner.events(verb, {**self.place, **self.tuned(settings).to_keys(), **keys}, stdin)
+        asked = self.tuned(settings).to_keys()
+        if settings.draft is not None:
+            asked["draft"] = self.drafts[settings.draft].folder
+        yield from self.runner.events(verb, {**self.place, **asked, **keys}, stdin)
 
 
 def collect_generation(events: Iterable[dict[str, Any]], on_token: OnToken | None = None) -> Generation:

@@ -81,6 +81,7 @@ def _bytes(low: int, high: int) -> Callable[[str], Value]:
 
 
 LONGEST_READ = 64 << 20
+NO_DRAFT = "none"
 
 
 def _share_or(*words: str) -> Callable[[str], Value]:
@@ -101,6 +102,12 @@ def _schedule(text: str) -> Value:
     if sorted({0, *tokens}) != [0, *tokens]:
         raise ValueError("expected tokens in ascending order, from 1")
     return ",".join(f"{token}:{parse_bytes(size)}" for token, (_, size) in zip(tokens, changes, strict=True))
+
+
+def _package(text: str) -> Value:
+    if not text:
+        raise ValueError("expected a package, or none")
+    return text
 
 
 # What decides where bytes come from, in the order of help.
@@ -193,6 +200,17 @@ CHANGING = (
         _bytes(0, 1 << 62),
     ),
 )
+# What drafts for the package: only what generates takes it.
+DRAFTING = (
+    Setting(
+        "draft",
+        "PKG|none",
+        "A small package of the same tokenizer that drafts tokens, which PKG verifies together: the same text, fewer "
+        "reads per token. All of it stays in DRAM, within --ram.",
+        _package,
+    ),
+    Setting("draft_tokens", "N", "Tokens that --draft drafts at a time, 1 to 16; default: 4.", _whole(1, 16)),
+)
 CONTEXT = Setting("context", "N", "Tokens that the KV cache holds; default: prompt + new tokens.", _whole(1))
 MAX_NEW_TOKENS = Setting("max_new_tokens", "N", "Tokens to generate.", _whole(1))
 SAMPLING = (
@@ -206,7 +224,7 @@ SAMPLING = (
     ),
     Setting("seed", "N", "Seed of the sampler.", _whole(0, 2**64 - 1)),
 )
-_ALL = {setting.name: setting for setting in (*RUNTIME, *CHANGING, CONTEXT, MAX_NEW_TOKENS, *SAMPLING)}
+_ALL = {setting.name: setting for setting in (*RUNTIME, *CHANGING, *DRAFTING, CONTEXT, MAX_NEW_TOKENS, *SAMPLING)}
 
 
 @dataclass(frozen=True)
@@ -230,6 +248,8 @@ class RunSettings:
     gate_first: str | None = None
     ram_at: str | None = None  # TOKEN:BYTES,…
     follow_memory: int | None = None  # bytes
+    draft: str | None = None  # folder of a package on this machine
+    draft_tokens: int | None = None
     context: int | None = None  # tokens
     max_new_tokens: int | None = None
     ignore_eos: bool | None = None
@@ -240,10 +260,16 @@ class RunSettings:
 
     @classmethod
     def parse(cls, texts: Mapping[str, str | bool | None]) -> RunSettings:
-        """Settings from the texts of options; absent and None stay open. Raises InputError naming the option."""
+        """Settings from the texts of options; absent and None stay open, a draft of none is none. Raises InputError
+        naming the option.
+        """
         values: dict[str, Any] = {}
         for name, text in texts.items():
             values[name] = _ALL[name].value(text) if isinstance(text, str) else text
+        if values.get("draft_tokens") is not None and values.get("draft") is None:
+            raise InputError("--draft-tokens needs --draft PKG")
+        if values.get("draft") == NO_DRAFT:
+            values["draft"] = values["draft_tokens"] = None
         return cls(**values)
 
     def asked(self) -> dict[str, Value]:
@@ -252,11 +278,11 @@ class RunSettings:
 
     def of_runtime(self) -> RunSettings:
         """Without what only generating takes: length, sampling and changes of the budget."""
-        names = {setting.name for setting in (*RUNTIME, CONTEXT)}
+        names = {setting.name for setting in (*RUNTIME, *DRAFTING, CONTEXT)}
         return RunSettings(**{name: value for name, value in asdict(self).items() if name in names})
 
     def to_keys(self) -> dict[str, str]:
-        """The runner's keys (PROTOCOL.md)."""
+        """The runner's keys (PROTOCOL.md); a draft lies elsewhere on the device (profile/drafts.py)."""
         return {name: _key_text(value) for name, value in self.asked().items()}
 
 
