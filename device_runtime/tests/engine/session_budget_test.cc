@@ -29,13 +29,14 @@ T must(Result<T> result) {
 }
 
 std::unique_ptr<Engine> make_engine(const TinyPackage& files, PredictorKind predictor,
-                                    Residency residency = Residency::kCached) {
+                                    Residency residency = Residency::kCached, const TinyPackage* draft = nullptr) {
   Options options;
   options.package = files.folder();
   options.residency = residency;
   options.predictor = predictor;
   options.threads = 2;
   options.context = files.options().max_context;
+  if (draft != nullptr) options.draft = draft->folder();
   const auto fake = [&](const Configuration& chosen, OperatorProfile*) -> Result<std::unique_ptr<AttentionProgram>> {
     return std::unique_ptr<AttentionProgram>(
         std::make_unique<FakeAttention>(chosen.manifest().model, files.options().max_chunk));
@@ -76,6 +77,26 @@ TEST(SessionBudget, RandomChangesChangeNoToken) {
       }
     }
   }
+}
+
+TEST(SessionBudget, ChangesWithinARoundOfDraftedTokensChangeNoToken) {
+  const TinyPackage files({.predictor = testing::TinyPredictor::kRandom});
+  const TinyPackage draft({.hidden_size = 24, .ffn_size = 60, .seed = 5});
+  const auto expected = [&] {
+    const auto engine = make_engine(files, PredictorKind::kLowRank);
+    return tokens_of(*must(engine->new_session()));
+  }();
+  const auto engine = make_engine(files, PredictorKind::kLowRank, Residency::kCached, &draft);
+  const auto session = must(engine->new_session());
+  const Budget all = engine->budget();
+  EXPECT_GT(role_bytes(all, "draft"), 0);
+  const GenerationListener listener{.on_prefill = {}, .on_token = [&](const TokenEvent& token) {
+                                      const int64_t spare = (all.all_resident_bytes - all.minimum_bytes) / 9;
+                                      const int64_t share = (token.index * 5) % 9;
+                                      must(session->set_budget(all.minimum_bytes + share * spare));
+                                      return true;
+                                    }};
+  EXPECT_EQ(tokens_of(*session, listener), expected);
 }
 
 TEST(SessionBudget, GivesUpTheEmbeddingTableAndLeavesItOnFlash) {
