@@ -1,6 +1,7 @@
 #include "decode/decoder.h"
 
 #include <algorithm>
+#include <cmath>
 #include <functional>
 #include <numeric>
 #include <utility>
@@ -8,19 +9,33 @@
 #include "telemetry/trace.h"
 
 namespace flashneuron {
+namespace {
+
+// FORMAT.md, "predictor", normed_layer_input.
+void normalise(std::span<float> row) {
+  constexpr double kEpsilon = 1e-5;
+  const double mean = std::accumulate(row.begin(), row.end(), 0.0) / static_cast<double>(row.size());
+  double variance = 0;
+  for (const float value : row) variance += (value - mean) * (value - mean);
+  variance /= static_cast<double>(row.size());
+  const double scale = 1.0 / std::sqrt(variance + kEpsilon);
+  for (float& value : row) value = static_cast<float>((value - mean) * scale);
+}
+
+}  // namespace
 
 Decoder::Decoder(const DecoderParts& parts)
     : parts_(parts),
       residual_(size_t{parts.attention.max_chunk()} * parts.model.hidden_size),
       ffn_input_(residual_.size()),
       ffn_out_(residual_.size()),
-      layer_input_(predictor_input() == PredictorInput::kLayerInput ? residual_.size() : 0),
+      layer_input_(before_attention(predictor_input()) ? residual_.size() : 0),
       chunks_(parts.model.layers),
       layers_(parts.model.layers),
       meters_(parts.model.layers, SelectionMeter(parts.model.ffn_size)) {}
 
 uint64_t Decoder::buffer_bytes(const ModelFacts& model, uint32_t max_chunk, PredictorInput input) {
-  const uint64_t buffers = input == PredictorInput::kLayerInput ? 4 : 3;
+  const uint64_t buffers = before_attention(input) ? 4 : 3;
   return buffers * sizeof(float) * uint64_t{max_chunk} * model.hidden_size;
 }
 
@@ -76,10 +91,7 @@ Status Decoder::forward(std::span<const int32_t> ids, Pass pass) {
     {
       const TimedSpan layer_wall(spans, SpanKind::kLayer, counters.wall_us, layer);
       if (parts_.naive != nullptr) FN_RETURN_IF_ERROR((*parts_.naive)[layer].read_all(counters));
-      if (!layer_input_.empty()) {  // attention overwrites the residual
-        std::transform(residual_.begin(), residual_.begin() + tokens * hidden, ffn_out_.begin(), layer_input_.begin(),
-                       std::plus<>());
-      }
+      if (!layer_input_.empty()) FN_RETURN_IF_ERROR(enter(layer, tokens, pass, counters));
       {
         const TimedSpan span(spans, SpanKind::kAttention, counters.attention_us);
         FN_RETURN_IF_ERROR(parts_.attention.layer(layer, position_, static_cast<uint32_t>(tokens), residual_.data(),
@@ -115,9 +127,40 @@ const std::vector<float>& Decoder::predictor_rows() const {
     case PredictorInput::kResidual:
       return residual_;
     case PredictorInput::kLayerInput:
+    case PredictorInput::kNormedLayerInput:
       break;
   }
   return layer_input_;
+}
+
+void Decoder::select(uint32_t layer, uint32_t of_layer, size_t token, std::vector<uint32_t>& selected,
+                     Counters& counters) {
+  const size_t hidden = parts_.model.hidden_size;
+  const SpanKind kind = of_layer == layer ? SpanKind::kPredict : SpanKind::kPredictNext;
+  const TimedSpan span(parts_.queue.spans(), kind, counters.predictor_us);
+  parts_.predictor->select(of_layer, std::span(predictor_rows()).subspan(token * hidden, hidden), selected);
+}
+
+Status Decoder::enter(uint32_t layer, size_t tokens, Pass pass, Counters& counters) {
+  const size_t hidden = parts_.model.hidden_size;
+  std::transform(residual_.begin(), residual_.begin() + tokens * hidden, ffn_out_.begin(), layer_input_.begin(),
+                 std::plus<>());
+  if (predictor_input() == PredictorInput::kNormedLayerInput) {
+    for (size_t token = 0; token < tokens; ++token) {
+      normalise(std::span(layer_input_).subspan(token * hidden, hidden));
+    }
+  }
+  std::span<const uint32_t> selected;
+  if (pass == Pass::kVerify) {
+    select_chunk(layer, layer, tokens, chunk(layer), counters);
+    selected = chunk(layer).neurons;
+  } else if (pass == Pass::kStep) {
+    select(layer, layer, 0, selected_, counters);
+    selected = selected_;
+  } else {
+    return {};
+  }
+  return parts_.ffn.wants_early(layer) ? parts_.ffn.read_early(layer, selected, counters) : Status();
 }
 
 Status Decoder::ffn(uint32_t layer, size_t tokens, Pass pass, Counters& counters) {
@@ -125,19 +168,15 @@ Status Decoder::ffn(uint32_t layer, size_t tokens, Pass pass, Counters& counters
   const size_t hidden = parts_.model.hidden_size;
   const std::span<const float> input = std::span(ffn_input_).first(tokens * hidden);
   const std::span<float> out = std::span(ffn_out_).first(tokens * hidden);
-  const auto select = [&](uint32_t of_layer, size_t token, std::vector<uint32_t>& selected) {
-    const SpanKind kind = of_layer == layer ? SpanKind::kPredict : SpanKind::kPredictNext;
-    const TimedSpan span(parts_.queue.spans(), kind, counters.predictor_us);
-    parts_.predictor->select(of_layer, std::span(predictor_rows()).subspan(token * hidden, hidden), selected);
-  };
-  if (pass == Pass::kVerify) return verify_ffn(layer, tokens, select, counters);
+  if (pass == Pass::kVerify) return verify_ffn(layer, tokens, counters);
+  const bool entered = !layer_input_.empty();
   if (pass == Pass::kStep && parts_.predictor != nullptr) {
-    select(layer, 0, selected_);
+    if (!entered) select(layer, layer, 0, selected_, counters);
     meters_[layer].touch(selected_);
     FN_RETURN_IF_ERROR(parts_.ffn.begin(layer, input, selected_, counters));
-    if (parts_.ffn.wants_early(layer + 1)) {
+    if (!entered && parts_.ffn.wants_early(layer + 1)) {
       // Neighbouring layers see similar rows (the residual stream changes slowly), so this one foretells the next.
-      select(layer + 1, 0, early_);
+      select(layer, layer + 1, 0, early_, counters);
       FN_RETURN_IF_ERROR(parts_.ffn.read_early(layer + 1, early_, counters));
     }
     return parts_.ffn.finish(out, counters);
@@ -148,24 +187,26 @@ Status Decoder::ffn(uint32_t layer, size_t tokens, Pass pass, Counters& counters
   size_t token = tokens;
   const FfnStage::Selections newest_first = [&]() -> std::optional<std::span<const uint32_t>> {
     if (token == 0) return std::nullopt;
-    select(layer, --token, selected_);
+    select(layer, layer, --token, selected_, counters);
     return selected_;
   };
   return parts_.ffn.dense_and_seed(layer, input, tokens, newest_first, out, counters);
 }
 
-Status Decoder::verify_ffn(uint32_t layer, size_t tokens, const Select& select, Counters& counters) {
+Status Decoder::verify_ffn(uint32_t layer, size_t tokens, Counters& counters) {
   const size_t floats = tokens * parts_.model.hidden_size;
-  select_chunk(layer, tokens, select, chunk(layer));
+  const bool entered = !layer_input_.empty();
+  if (!entered) select_chunk(layer, layer, tokens, chunk(layer), counters);
   FN_RETURN_IF_ERROR(parts_.ffn.begin(layer, std::span(ffn_input_).first(floats), tokens, chunk(layer), counters));
-  if (parts_.predictor != nullptr && parts_.ffn.wants_early(layer + 1)) {
-    select_chunk(layer + 1, tokens, select, early_chunk_);
+  if (!entered && parts_.ffn.wants_early(layer + 1)) {
+    select_chunk(layer, layer + 1, tokens, early_chunk_, counters);
     FN_RETURN_IF_ERROR(parts_.ffn.read_early(layer + 1, early_chunk_.neurons, counters));
   }
   return parts_.ffn.finish(std::span(ffn_out_).first(floats), counters);
 }
 
-void Decoder::select_chunk(uint32_t layer, size_t tokens, const Select& select, ChunkSelection& selected) {
+void Decoder::select_chunk(uint32_t layer, uint32_t of_layer, size_t tokens, ChunkSelection& selected,
+                           Counters& counters) {
   selected.neurons.clear();
   selected.tokens.clear();
   if (parts_.predictor == nullptr) {
@@ -175,7 +216,7 @@ void Decoder::select_chunk(uint32_t layer, size_t tokens, const Select& select, 
     return;
   }
   for (size_t token = 0; token < tokens; ++token) {
-    select(layer, token, selected_);
+    select(layer, of_layer, token, selected_, counters);
     for (const uint32_t neuron : selected_) selecting_[neuron] |= uint32_t{1} << token;
   }
   for (uint32_t neuron = 0; neuron < selecting_.size(); ++neuron) {

@@ -82,12 +82,15 @@ class Decoder {
   enum class Pass { kPrompt, kEndOfPrompt, kStep, kVerify };
 
   Status forward(std::span<const int32_t> ids, Pass pass);
+  // Notes the layer's input, which attention overwrites, and where the predictor goes by it, selects neurons and starts
+  // their reads.
+  Status enter(uint32_t layer, size_t tokens, Pass pass, Counters& counters);
   Status ffn(uint32_t layer, size_t tokens, Pass pass, Counters& counters);
-  // `select(layer, token, selected)`: the neurons of a layer that a token's row of the present one foretells.
-  using Select = std::function<void(uint32_t, size_t, std::vector<uint32_t>&)>;
-  Status verify_ffn(uint32_t layer, size_t tokens, const Select& select, Counters& counters);
-  // What each token of a chunk selects; everything without a predictor.
-  void select_chunk(uint32_t layer, size_t tokens, const Select& select, ChunkSelection& selected);
+  Status verify_ffn(uint32_t layer, size_t tokens, Counters& counters);
+  // The neurons that the predictor of `of_layer` selects by what it reads of `layer`, the present one.
+  void select(uint32_t layer, uint32_t of_layer, size_t token, std::vector<uint32_t>& selected, Counters& counters);
+  // The same of each token of a chunk; everything without a predictor.
+  void select_chunk(uint32_t layer, uint32_t of_layer, size_t tokens, ChunkSelection& selected, Counters& counters);
   // Of a layer, for the last verify().
   ChunkSelection& chunk(uint32_t layer) { return chunks_[parts_.predictor == nullptr ? 0 : layer]; }
   PredictorInput predictor_input() const;
@@ -100,7 +103,7 @@ class Decoder {
   std::vector<float> residual_;
   std::vector<float> ffn_input_;
   std::vector<float> ffn_out_;
-  std::vector<float> layer_input_;  // empty unless the predictor reads it
+  std::vector<float> layer_input_;  // or normalised; empty unless the predictor reads it
   std::vector<uint32_t> selected_;
   std::vector<uint32_t> early_;  // of the next layer, by this layer's row
   std::vector<ChunkSelection> chunks_;

@@ -176,7 +176,7 @@ Result<std::vector<LayerReplay>> replay(const ReplayModel& model, const Activati
     for (uint32_t token = 0; token < trace.tokens(); ++token) {
       FN_ASSIGN_OR_RETURN(const std::vector<uint32_t> selected, trace.selected(number, token));
       LayerReplay& found = token < uncounted ? warming : layers[number];
-      if (model.overlap && model.keep_misses && number > 0 && trace.has_expected() && layer.has_absent()) {
+      if (model.overlap && model.keep_misses && trace.has_expected() && layer.has_absent()) {
         FN_ASSIGN_OR_RETURN(const std::vector<uint32_t> expected, trace.expected(number, token));
         layer.read_early(expected, rules, found);
       }

@@ -106,6 +106,16 @@ TEST_P(Verify, ATokenHasTheBitsThatItHasAlone) {
   }
 }
 
+TEST(VerifyBits, WhateverThePredictorReads) {
+  for (const std::string input : {"residual", "layer_input", "normed_layer_input"}) {
+    const TinyPackage files({.layers = 3, .predictor = TinyPredictor::kRandom, .predictor_input = input});
+    for (const bool overlap : {false, true}) {
+      const RigOptions options{.predictor = PredictorKind::kLowRank, .capacity_rows = 150, .overlap = overlap};
+      EXPECT_TRUE(same_bits(run_in_rounds(files, options), run_in_steps(files, options))) << input;
+    }
+  }
+}
+
 TEST(VerifyWindow, OnlyTokensThatCountAreInIt) {
   const TinyPackage files({.predictor = TinyPredictor::kRandom});
   for (const uint32_t window : {1u, 2u, 4u}) {
