@@ -106,8 +106,7 @@ class Session {
   // shrink at once, and what they no longer hold is the system's when this returns; what they gain they fill as neurons
   // come by. An embedding table in DRAM goes when it no longer fits, and stays on flash from then on. No bit of any
   // result changes. Call it between calls, or from a listener's call. It holds for the engine's later sessions too.
-  // Errors, after which all is as it was: kBudgetTooSmall (Engine::budget_of() has the table), kIo, kCorrupt,
-  // kInternal.
+  // Errors, after which all is as it was: kBudgetTooSmall (Engine::budget_of() has the table), kInternal.
   Result<BudgetChange> set_budget(int64_t ram_bytes);
   // The same at the next token boundary of this session's work, from any thread, for instance when the system asks for
   // memory. Of several requests before that, the last one counts. on_budget tells what came of it; a score tells

@@ -196,8 +196,9 @@ FixedRoles fixed_roles(const Configuration& chosen) {
                                sizeof(NeuronRow) * uint64_t{model.ffn_size};
   const uint64_t gates = chosen.options.gate_first ? (sizeof(float) + sizeof(std::byte*)) * model.ffn_size : 0;
   const uint64_t verify = chosen.options.draft ? Decoder::verify_bytes(model) : 0;
-  // Row maps and last uses (the policy's and the meter's) of every neuron, and the logits.
-  const uint64_t maps = uint64_t{model.layers} * model.ffn_size * 32 + sizeof(float) * model.vocab_size;
+  // Row maps and last uses (the policy's and the meter's) of every neuron, how often it is selected, and the logits.
+  const uint64_t maps = uint64_t{model.layers} * model.ffn_size * 32 +
+                        sizeof(float) * (chosen.frequency.size() * model.ffn_size + model.vocab_size);
   fixed.staging = static_cast<int64_t>(chosen.staging_bytes + biases + scales + accumulator + gates + maps + verify +
                                        Decoder::buffer_bytes(model, chunk, predictor_input));
   fixed.draft = chosen.draft_bytes;
@@ -259,17 +260,13 @@ Budget split_ram(const Configuration& chosen, std::optional<int64_t> ram_bytes) 
 }
 
 // By frequencies, which also choose the hot set, else by what the predictor selects.
-Result<CacheShares> share_neurons(const Configuration& chosen, const Budget& budget) {
+CacheShares share_neurons(const Configuration& chosen, const Budget& budget) {
   const Manifest& manifest = chosen.manifest();
   const uint32_t layers = manifest.model.layers;
   const uint64_t rows = rows_of(chosen, budget);
-  if (keeps_misses(chosen) && !manifest.ffn.frequency.empty()) {
-    std::vector<std::vector<float>> frequency(layers);
-    for (uint32_t layer = 0; layer < layers; ++layer) {
-      FN_ASSIGN_OR_RETURN(frequency[layer], read_frequency(chosen.package, layer));
-    }
-    NeuronShares shares = share_by_frequency(frequency, rows, chosen.hot);
-    return CacheShares{std::move(shares.capacity_rows), std::move(shares.pinned)};
+  if (!chosen.frequency.empty()) {
+    NeuronShares shares = share_by_frequency(chosen.frequency, rows, chosen.hot);
+    return {std::move(shares.capacity_rows), std::move(shares.pinned)};
   }
   std::vector<double> activity(layers, 1.0);
   const PredictorFacts* lowrank = find_lowrank(manifest);
@@ -277,7 +274,7 @@ Result<CacheShares> share_neurons(const Configuration& chosen, const Budget& bud
     for (uint32_t layer = 0; layer < layers; ++layer) activity[layer] = lowrank->layers[layer].density;
     if (*std::max_element(activity.begin(), activity.end()) <= 0) activity.assign(layers, 1.0);
   }
-  return CacheShares{share_rows(rows, manifest.model.ffn_size, activity), {}};
+  return {share_rows(rows, manifest.model.ffn_size, activity), {}};
 }
 
 Options draft_options(const Options& chosen) {
@@ -301,6 +298,7 @@ Result<Configuration> configure(const Options& options) {
                        .fixed = {},
                        .rest = {},
                        .hot = options.hot,
+                       .frequency = {},
                        .budget = {},
                        .caches = {},
                        .warnings = {},
@@ -312,10 +310,13 @@ Result<Configuration> configure(const Options& options) {
   FN_RETURN_IF_ERROR(choose_attention(chosen));
   chosen.staging_bytes = choose_staging(chosen);
   if (chosen.options.draft) FN_RETURN_IF_ERROR(choose_draft(chosen));
+  for (size_t layer = 0; keeps_misses(chosen) && layer < chosen.manifest().ffn.frequency.size(); ++layer) {
+    FN_ASSIGN_OR_RETURN(chosen.frequency.emplace_back(), read_frequency(chosen.package, static_cast<uint32_t>(layer)));
+  }
   chosen.fixed = fixed_roles(chosen);
   chosen.rest = optional_roles(chosen);
   chosen.budget = split_ram(chosen, chosen.options.ram_bytes);
-  FN_ASSIGN_OR_RETURN(chosen.caches, share_neurons(chosen, chosen.budget));
+  chosen.caches = share_neurons(chosen, chosen.budget);
   tell_hot(chosen);
   return chosen;
 }

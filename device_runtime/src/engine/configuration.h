@@ -27,6 +27,8 @@ struct Configuration {
   FixedRoles fixed;         // but for page tables, which depend on the budget
   OptionalRoles rest;
   std::optional<double> hot;  // as asked; options.hot is what came of it
+  // Per layer, where they decide what is cached; kept, since who changes a budget must not wait for flash.
+  std::vector<std::vector<float>> frequency;
   Budget budget;
   CacheShares caches;
   std::vector<std::string> warnings;
@@ -46,8 +48,8 @@ struct Configuration {
 Result<Configuration> configure(const Options& options);
 // How the configuration splits `ram_bytes` (absent: all that it needs), which may be too few: see check_budget().
 Budget split_ram(const Configuration& chosen, std::optional<int64_t> ram_bytes);
-// The neurons that `budget` has room for, shared among the layers. Errors: kIo, kCorrupt.
-Result<CacheShares> share_neurons(const Configuration& chosen, const Budget& budget);
+// The neurons that `budget` has room for, shared among the layers.
+CacheShares share_neurons(const Configuration& chosen, const Budget& budget);
 
 // Those of the draft's own engine. Precondition: `chosen` has a draft, and every choice was made.
 Options draft_options(const Options& chosen);

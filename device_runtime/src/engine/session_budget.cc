@@ -19,7 +19,7 @@ Result<BudgetChange> Session::set_budget(int64_t ram_bytes) {
   engine.chosen.rest.embedding_wanted = engine.embedding->resident();
   Budget budget = split_ram(engine.chosen, ram_bytes);
   FN_RETURN_IF_ERROR(check_budget(budget));
-  FN_ASSIGN_OR_RETURN(CacheShares caches, share_neurons(engine.chosen, budget));
+  CacheShares caches = share_neurons(engine.chosen, budget);
   if (role_bytes(budget, "embedding") == 0) engine.embedding->unload();
   s.ffn->resize(caches);
   BudgetChange change{.ram_bytes = ram_bytes, .neurons_bytes = role_bytes(budget, "neurons")};
