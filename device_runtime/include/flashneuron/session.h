@@ -1,4 +1,5 @@
-// Session: one conversation with an engine: KV cache, neuron caches, position. Not thread safe.
+// Session: one conversation with an engine: KV cache, neuron caches, position. Not thread safe, but for
+// request_budget().
 // After an error a session is poisoned: every call but reset() fails with kInternal.
 #pragma once
 
@@ -25,10 +26,20 @@ struct TokenEvent {
   Counters counters;
 };
 
-// Called as work is done; a false answer stops the generation after that token.
+// What came of a change of the budget.
+struct BudgetChange {
+  int64_t ram_bytes = 0;
+  int64_t neurons_bytes = 0;  // of them, for neurons
+  uint64_t cache_rows = 0;    // neurons that the caches have room for, all layers together
+  int64_t took_us = 0;        // wall time, which counts in no token
+};
+
+// Called as work is done; a false answer stops the generation after that token. A call may set_budget().
 struct GenerationListener {
   std::function<void(int64_t tokens, const Counters& counters)> on_prefill;
   std::function<bool(const TokenEvent& token)> on_token;
+  // A requested budget is in force from the next token on, or was refused and nothing has changed.
+  std::function<void(const Result<BudgetChange>& change)> on_budget = nullptr;
 };
 
 struct LayerStats {
@@ -91,11 +102,23 @@ class Session {
   Counters totals() const;
   int64_t decode_steps() const;
   std::vector<LayerStats> layers() const;
-  // Forgets everything and heals a poisoned session.
+  // Another number of DRAM from the next token on, for what the budget leaves to neurons: caches (window and hot set)
+  // shrink at once, and what they no longer hold is the system's when this returns; what they gain they fill as neurons
+  // come by. An embedding table in DRAM goes when it no longer fits, and stays on flash from then on. No bit of any
+  // result changes. Call it between calls, or from a listener's call. It holds for the engine's later sessions too.
+  // Errors, after which all is as it was: kBudgetTooSmall (Engine::budget_of() has the table), kInternal.
+  Result<BudgetChange> set_budget(int64_t ram_bytes);
+  // The same at the next token boundary of this session's work, from any thread, for instance when the system asks for
+  // memory. Of several requests before that, the last one counts. on_budget tells what came of it; a score tells
+  // nobody.
+  void request_budget(int64_t ram_bytes);
+  // Forgets everything and heals a poisoned session; the budget stays.
   void reset();
 
  private:
   void count_steps(size_t tokens);
+  // Between tokens: carries out what was requested.
+  void take_request(const GenerationListener& listener);
   void start_over();
   std::unique_ptr<SessionState> state_;
 };

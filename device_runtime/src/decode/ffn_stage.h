@@ -2,9 +2,12 @@
 //
 // One algorithm serves all residencies; they differ only in what stays in the caches:
 //   naive   nothing: every row is read, used and forgotten.
-//   hybrid  pinned rows, loaded once; misses are forgotten.
+//   hybrid  pinned rows, loaded once; other misses are forgotten.
 //   cached  with a predictor, a pinned hot set, loaded once, and the window's neurons: misses are inserted after the
 //           window policy made room; without one, pinned rows as in hybrid, as many as the budget holds.
+// Between tokens the caches may shrink and grow (resize). Who is pinned only then is not loaded there and then, which
+// would hold a token up: its row is copied when it is read anyway, by the first token that selects it, or that reads
+// everything. A prefill keeps such rows before any others.
 //
 // A call for one layer has three steps, so that flash and processor work at the same time:
 //   begin   split the selected neurons (ascending; all of them when dense) into cached ones, ones that are on their way
@@ -52,15 +55,21 @@
 
 namespace flashneuron {
 
-struct FfnStageOptions {
-  bool read_all = false;                // naive: every row of the layer is read, selected or not
-  bool keep_misses = false;             // cached with a predictor; otherwise cached rows are pinned
-  bool overlap = true;                  // compute while reads are in flight; off: wait for them first
-  bool gate_first = false;              // gated models, without read_all: read in two phases
-  std::optional<uint32_t> window;       // tokens; absent: as many as the capacity holds
+// What of the neurons DRAM holds.
+struct CacheShares {
   std::vector<uint32_t> capacity_rows;  // per layer
-  // With keep_misses, per layer and at most its capacity: neurons loaded at the start and never evicted. Empty: none.
+  // With keep_misses, per layer and at most its capacity: neurons that are never evicted. Empty: none. Without, the
+  // first ones of each layer are pinned, as many as its capacity.
   std::vector<std::vector<uint32_t>> pinned;
+};
+
+struct FfnStageOptions {
+  bool read_all = false;           // naive: every row of the layer is read, selected or not
+  bool keep_misses = false;        // cached with a predictor; otherwise cached rows are pinned
+  bool overlap = true;             // compute while reads are in flight; off: wait for them first
+  bool gate_first = false;         // gated models, without read_all: read in two phases
+  std::optional<uint32_t> window;  // tokens; absent: as many as the capacity holds
+  CacheShares caches;
 };
 
 // What of every layer's FFN is always in DRAM.
@@ -127,6 +136,9 @@ class FfnStage {
   Status dense_and_seed(uint32_t layer, std::span<const float> x, size_t tokens, const Selections& selections,
                         std::span<float> out, Counters& counters);
 
+  // From the next token on, other shares; evicts what has no room any more. Not between begin and finish.
+  void resize(const CacheShares& caches);
+
   bool keeps_misses() const { return options_.keep_misses; }
   uint32_t cached_rows(uint32_t layer) const { return layers_[layer].cache.size(); }
   // Distinct neurons of the last k tokens, or of all tokens so far without a window; 0 if misses are not kept.
@@ -138,19 +150,20 @@ class FfnStage {
   struct Layer {
     NeuronCache cache;
     WindowPolicy policy;
-    uint32_t pinned = 0;  // rows
   };
   using Keep = std::function<bool(uint32_t)>;
 
   FfnStage(const FfnWeights& weights, const NeuronFiles& files, Staging& staging, ThreadPool& pool, size_t max_tokens,
            FfnStageOptions options);
+  // Of a layer, by `caches`.
+  std::span<const uint32_t> pinned(const CacheShares& caches, uint32_t layer) const;
   Status load_pinned(uint32_t layer, std::span<const uint32_t> pinned);
   // The neurons of one token of a chunk, ascending; valid until the next call.
   std::span<const uint32_t> of_token(const ChunkSelection& selected, size_t token);
   // Evicts what the policy wants gone so that `room` rows fit.
   void make_room(Layer& layer, size_t room, Counters& counters);
-  // Marks the neurons of the newest selections in chosen_ and makes room for them. Returns how many of them are not
-  // cached.
+  // Marks pinned neurons that are not there and those of the newest selections in chosen_, and makes room for them.
+  // Returns how many of them are not cached.
   size_t choose_seeds(Layer& layer, const Selections& selections, Counters& counters);
   // The two halves of every call. Misses for which keep(neuron) holds are inserted while there is room.
   // `masks`: ChunkSelection::tokens; empty: every token selects all.

@@ -196,76 +196,86 @@ FixedRoles fixed_roles(const Configuration& chosen) {
                                sizeof(NeuronRow) * uint64_t{model.ffn_size};
   const uint64_t gates = chosen.options.gate_first ? (sizeof(float) + sizeof(std::byte*)) * model.ffn_size : 0;
   const uint64_t verify = chosen.options.draft ? Decoder::verify_bytes(model) : 0;
-  // Row maps and last uses (the policy's and the meter's) of every neuron, and the logits.
-  const uint64_t maps = uint64_t{model.layers} * model.ffn_size * 32 + sizeof(float) * model.vocab_size;
+  // Row maps and last uses (the policy's and the meter's) of every neuron, how often it is selected, and the logits.
+  const uint64_t maps = uint64_t{model.layers} * model.ffn_size * 32 +
+                        sizeof(float) * (chosen.frequency.size() * model.ffn_size + model.vocab_size);
   fixed.staging = static_cast<int64_t>(chosen.staging_bytes + biases + scales + accumulator + gates + maps + verify +
                                        Decoder::buffer_bytes(model, chunk, predictor_input));
   fixed.draft = chosen.draft_bytes;
   return fixed;
 }
 
-// Gives each layer its rows: by frequencies, which also choose the hot set, else by what the predictor selects.
-Status share_neurons(Configuration& chosen, uint64_t rows) {
-  const Manifest& manifest = chosen.manifest();
-  const uint32_t layers = manifest.model.layers;
-  const bool keeps_misses =
-      chosen.options.residency == Residency::kCached && *chosen.options.predictor != PredictorKind::kNone;
-  if (keeps_misses && !manifest.ffn.frequency.empty()) {
-    std::vector<std::vector<float>> frequency(layers);
-    for (uint32_t layer = 0; layer < layers; ++layer) {
-      FN_ASSIGN_OR_RETURN(frequency[layer], read_frequency(chosen.package, layer));
-    }
-    NeuronShares shares = share_by_frequency(frequency, rows, chosen.options.hot);
-    chosen.capacity_rows = std::move(shares.capacity_rows);
-    chosen.pinned = std::move(shares.pinned);
-    uint64_t pinned = 0;
-    for (const std::vector<uint32_t>& layer : chosen.pinned) pinned += layer.size();
-    // Two decimals: what is printed can be asked for again.
-    chosen.options.hot =
-        rows == 0 ? 0 : std::round(100.0 * static_cast<double>(pinned) / static_cast<double>(rows)) / 100;
-    return {};
-  }
-  if (chosen.options.hot.value_or(0) > 0) {
-    chosen.warnings.emplace_back(keeps_misses ? "hot is off: the package has no frequencies; export it again"
-                                              : "hot is off: only residency cached with a predictor has a hot set");
-  }
-  chosen.options.hot = 0;
-  std::vector<double> activity(layers, 1.0);
-  const PredictorFacts* lowrank = find_lowrank(manifest);
-  if (keeps_misses && lowrank) {
-    for (uint32_t layer = 0; layer < layers; ++layer) activity[layer] = lowrank->layers[layer].density;
-    if (*std::max_element(activity.begin(), activity.end()) <= 0) activity.assign(layers, 1.0);
-  }
-  chosen.capacity_rows = share_rows(rows, manifest.model.ffn_size, activity);
-  return {};
+uint32_t cache_row_bytes(const Configuration& chosen) {
+  const ModelFacts& model = chosen.manifest().model;
+  return FfnStage::cache_row_bytes(model.hidden_size, chosen.manifest().ffn.dtype, model.gated);
 }
 
-Status place_neurons(Configuration& chosen) {
-  const Manifest& manifest = chosen.manifest();
-  const ModelFacts& model = manifest.model;
-  const uint64_t row = FfnStage::cache_row_bytes(model.hidden_size, manifest.ffn.dtype, model.gated);
-  const auto all = static_cast<int64_t>(row * model.ffn_size * model.layers);
-  FixedRoles fixed = fixed_roles(chosen);
+uint64_t rows_of(const Configuration& chosen, const Budget& budget) {
+  return static_cast<uint64_t>(role_bytes(budget, "neurons")) / cache_row_bytes(chosen);
+}
+
+OptionalRoles optional_roles(const Configuration& chosen) {
+  const ModelFacts& model = chosen.manifest().model;
+  const auto all = static_cast<int64_t>(uint64_t{cache_row_bytes(chosen)} * model.ffn_size * model.layers);
   int64_t wanted = all;
   if (chosen.options.residency == Residency::kNaive) wanted = 0;
   if (chosen.options.residency == Residency::kHybrid) {
-    const uint64_t weights = static_cast<uint64_t>(fixed.attention + fixed.head) +
+    const uint64_t weights = static_cast<uint64_t>(chosen.fixed.attention + chosen.fixed.head) +
                              chosen.package.role_bytes("embedding") + chosen.package.role_bytes("ffn_bias") +
                              chosen.package.role_bytes("ffn_scales") + variant_bytes(chosen);
-    wanted = std::max<int64_t>(0, static_cast<int64_t>(weights / 2) - fixed.attention - fixed.head);
+    wanted = std::max<int64_t>(0, static_cast<int64_t>(weights / 2) - chosen.fixed.attention - chosen.fixed.head);
   }
-  const OptionalRoles rest{.neurons_wanted = wanted,
-                           .neurons_all = all,
-                           .embedding = static_cast<int64_t>(chosen.package.role_bytes("embedding")),
-                           .embedding_wanted = chosen.options.residency == Residency::kCached};
-  const int64_t everything = split_budget(fixed, rest, std::nullopt).all_resident_bytes;
-  fixed.process += std::min(chosen.options.ram_bytes.value_or(everything), everything) / kBytesPerPageTableByte;
-  chosen.budget = split_budget(fixed, rest, chosen.options.ram_bytes);
+  return {.neurons_wanted = wanted,
+          .neurons_all = all,
+          .embedding = static_cast<int64_t>(chosen.package.role_bytes("embedding")),
+          .embedding_wanted = chosen.options.residency == Residency::kCached};
+}
 
-  return share_neurons(chosen, static_cast<uint64_t>(role_bytes(chosen.budget, "neurons")) / row);
+bool keeps_misses(const Configuration& chosen) {
+  return chosen.options.residency == Residency::kCached && *chosen.options.predictor != PredictorKind::kNone;
+}
+
+// What came of the hot set that was asked for.
+void tell_hot(Configuration& chosen) {
+  uint64_t pinned = 0;
+  for (const std::vector<uint32_t>& layer : chosen.caches.pinned) pinned += layer.size();
+  if (chosen.hot.value_or(0) > 0 && chosen.caches.pinned.empty()) {
+    chosen.warnings.emplace_back(keeps_misses(chosen)
+                                     ? "hot is off: the package has no frequencies; export it again"
+                                     : "hot is off: only residency cached with a predictor has a hot set");
+  }
+  // Two decimals: what is printed can be asked for again.
+  const uint64_t rows = rows_of(chosen, chosen.budget);
+  chosen.options.hot =
+      rows == 0 ? 0 : std::round(100.0 * static_cast<double>(pinned) / static_cast<double>(rows)) / 100;
 }
 
 }  // namespace
+
+Budget split_ram(const Configuration& chosen, std::optional<int64_t> ram_bytes) {
+  FixedRoles fixed = chosen.fixed;
+  const int64_t everything = split_budget(fixed, chosen.rest, std::nullopt).all_resident_bytes;
+  fixed.process += std::min(ram_bytes.value_or(everything), everything) / kBytesPerPageTableByte;
+  return split_budget(fixed, chosen.rest, ram_bytes);
+}
+
+// By frequencies, which also choose the hot set, else by what the predictor selects.
+CacheShares share_neurons(const Configuration& chosen, const Budget& budget) {
+  const Manifest& manifest = chosen.manifest();
+  const uint32_t layers = manifest.model.layers;
+  const uint64_t rows = rows_of(chosen, budget);
+  if (!chosen.frequency.empty()) {
+    NeuronShares shares = share_by_frequency(chosen.frequency, rows, chosen.hot);
+    return {std::move(shares.capacity_rows), std::move(shares.pinned)};
+  }
+  std::vector<double> activity(layers, 1.0);
+  const PredictorFacts* lowrank = find_lowrank(manifest);
+  if (keeps_misses(chosen) && lowrank) {
+    for (uint32_t layer = 0; layer < layers; ++layer) activity[layer] = lowrank->layers[layer].density;
+    if (*std::max_element(activity.begin(), activity.end()) <= 0) activity.assign(layers, 1.0);
+  }
+  return {share_rows(rows, manifest.model.ffn_size, activity), {}};
+}
 
 Options draft_options(const Options& chosen) {
   Options draft;
@@ -285,9 +295,12 @@ Result<Configuration> configure(const Options& options) {
   FN_ASSIGN_OR_RETURN(Package package, Package::open(options.package, options.store));
   Configuration chosen{.options = options,
                        .package = std::move(package),
+                       .fixed = {},
+                       .rest = {},
+                       .hot = options.hot,
+                       .frequency = {},
                        .budget = {},
-                       .capacity_rows = {},
-                       .pinned = {},
+                       .caches = {},
                        .warnings = {},
                        .backend_why = {}};
   FN_RETURN_IF_ERROR(check_package(chosen.package));
@@ -297,7 +310,14 @@ Result<Configuration> configure(const Options& options) {
   FN_RETURN_IF_ERROR(choose_attention(chosen));
   chosen.staging_bytes = choose_staging(chosen);
   if (chosen.options.draft) FN_RETURN_IF_ERROR(choose_draft(chosen));
-  FN_RETURN_IF_ERROR(place_neurons(chosen));
+  for (size_t layer = 0; keeps_misses(chosen) && layer < chosen.manifest().ffn.frequency.size(); ++layer) {
+    FN_ASSIGN_OR_RETURN(chosen.frequency.emplace_back(), read_frequency(chosen.package, static_cast<uint32_t>(layer)));
+  }
+  chosen.fixed = fixed_roles(chosen);
+  chosen.rest = optional_roles(chosen);
+  chosen.budget = split_ram(chosen, chosen.options.ram_bytes);
+  chosen.caches = share_neurons(chosen, chosen.budget);
+  tell_hot(chosen);
   return chosen;
 }
 

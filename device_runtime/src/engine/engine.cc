@@ -104,10 +104,7 @@ Status name_files(EngineState& state, Trace& trace) {
     if (naive) FN_RETURN_IF_ERROR(name(chosen.attention_facts().layers[layer], layer));
   }
   if (naive) FN_RETURN_IF_ERROR(name(chosen.attention_facts().head, {}));
-  if (naive || role_bytes(chosen.budget, "embedding") == 0) {
-    FN_RETURN_IF_ERROR(name(chosen.manifest().embedding.file, {}));
-  }
-  return {};
+  return name(chosen.manifest().embedding.file, {});
 }
 
 }  // namespace
@@ -154,11 +151,8 @@ Result<std::unique_ptr<EngineState>> load_engine(const Options& options, Trace* 
   FN_ASSIGN_OR_RETURN(Staging staging, Staging::create(*state->queue, chosen.staging_bytes));
   state->staging.emplace(std::move(staging));
   FN_ASSIGN_OR_RETURN(state->neuron_files, NeuronFiles::open(chosen.package, chosen.ffn_variant(), *state->reader));
-  if (role_bytes(chosen.budget, "embedding") > 0) {
-    FN_ASSIGN_OR_RETURN(state->embedding, Embedding::load(chosen.package));
-  } else {
-    FN_ASSIGN_OR_RETURN(state->embedding, Embedding::open(chosen.package, state->staging->demand[0]));
-  }
+  FN_ASSIGN_OR_RETURN(state->embedding, Embedding::open(chosen.package, state->staging->demand[0]));
+  if (role_bytes(chosen.budget, "embedding") > 0) FN_RETURN_IF_ERROR(state->embedding->load(chosen.package));
   if (chosen.options.residency == Residency::kNaive) {
     FN_ASSIGN_OR_RETURN(state->naive, open_naive(chosen, *state->staging));
   }
@@ -193,6 +187,7 @@ Status Engine::write_profile(const std::string& phase) {
 
 const Options& Engine::settings() const { return state_->chosen.options; }
 const Budget& Engine::budget() const { return state_->chosen.budget; }
+Budget Engine::budget_of(int64_t ram_bytes) const { return split_ram(state_->chosen, ram_bytes); }
 const EngineFacts& Engine::facts() const { return state_->facts; }
 
 Result<std::unique_ptr<Session>> Engine::new_session() {
@@ -213,8 +208,7 @@ Result<std::unique_ptr<SessionState>> make_session(EngineState& engine) {
   ffn.overlap = chosen.options.overlap;
   ffn.gate_first = chosen.options.gate_first;
   ffn.window = chosen.options.window;
-  ffn.capacity_rows = chosen.capacity_rows;
-  ffn.pinned = chosen.pinned;
+  ffn.caches = chosen.caches;
   FN_ASSIGN_OR_RETURN(state->ffn, FfnStage::create(engine.weights, *engine.neuron_files, *engine.staging, engine.pool,
                                                    engine.attention->max_chunk(), ffn));
   state->decoder.emplace(DecoderParts{.model = model,

@@ -1,6 +1,7 @@
 // What an engine holds, shared with its session.
 #pragma once
 
+#include <atomic>
 #include <functional>
 #include <memory>
 #include <optional>
@@ -59,6 +60,7 @@ struct SessionState {
   int64_t decode_steps = 0;
   Speculation speculation;
   std::vector<double> window_union_sum;
+  std::atomic<int64_t> requested_ram_bytes = 0;  // 0: none
 };
 
 // Loads the attention programs that were chosen; tests bring a fake. Errors: those of load_executorch_attention().

@@ -78,6 +78,7 @@ Result<Generation> Session::generate(std::span<const int32_t> prompt, const Samp
   const Status status = guarded(s.poisoned, [&]() -> Status {
     start_over();
     SpanTrack* const spans = s.engine.queue->spans();
+    take_request(listener);
     Counters draft;  // what it costs now
     {
       const ScopedSpan span(spans, SpanKind::kPrefill, static_cast<uint32_t>(prompt.size()));
@@ -108,6 +109,7 @@ Result<Generation> Session::generate(std::span<const int32_t> prompt, const Samp
     for (int64_t index = 0; index < sampling.max_new_tokens;) {
       const int64_t left = context - s.decoder->position();  // tokens that still fit
       if (index > 0 && left <= 0) return {};
+      take_request(listener);
       const int64_t draftable = s.drafter && index > 0 ? std::min(sampling.max_new_tokens - index, left) - 1 : 0;
       const auto drafts = static_cast<size_t>(std::min<int64_t>(s.engine.chosen.options.draft_tokens, draftable));
       std::vector<int32_t> ids;  // that this pass gives
@@ -152,6 +154,7 @@ Result<Score> Session::score(std::span<const int32_t> ids, int64_t uncounted, co
   const Status status = guarded(s.poisoned, [&]() -> Status {
     s.decoder->rewind();
     for (size_t i = 0; i + 1 < ids.size(); ++i) {
+      take_request({});
       const bool counted = static_cast<int64_t>(i) >= uncounted;
       FN_RETURN_IF_ERROR(s.decoder->step(ids[i]));
       if (counted) {

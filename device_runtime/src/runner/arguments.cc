@@ -30,7 +30,7 @@ std::vector<Verb> verbs() {
   std::vector<std::string> generate = kSettings;
   generate.insert(generate.end(), kSampling.begin(), kSampling.end());
   generate.insert(generate.end(), kDraft.begin(), kDraft.end());
-  generate.insert(generate.end(), {"etdump", "trace"});
+  generate.insert(generate.end(), {"ram_at", "follow_memory", "etdump", "trace"});
   std::vector<std::string> budget = kSettings;
   budget.insert(budget.end(), kDraft.begin(), kDraft.end());
   std::vector<std::string> score = kSettings;
@@ -211,6 +211,35 @@ Result<Sampling> parse_sampling(const Keys& keys) {
   FN_RETURN_IF_ERROR(
       read_number<uint64_t>(keys, "seed", 0, std::numeric_limits<uint64_t>::max(), "a number from 0", sampling.seed));
   return sampling;
+}
+
+Result<BudgetKeys> parse_budget_keys(const Keys& keys) {
+  BudgetKeys budget;
+  FN_RETURN_IF_ERROR(read_number<int64_t>(keys, "follow_memory", 0, std::numeric_limits<int64_t>::max(),
+                                          "bytes to leave free, from 0", budget.follow_memory));
+  const auto found = keys.find("ram_at");
+  if (found == keys.end()) return budget;
+  const std::string takes = "TOKEN:BYTES[,TOKEN:BYTES...], tokens ascending from 1, at least 1 byte";
+  const char* at = found->second.data();
+  const char* const end = at + found->second.size();
+  const auto number = [&](int64_t& value) {
+    const auto [rest, error] = std::from_chars(at, end, value);
+    at = rest;
+    return error == std::errc{};
+  };
+  for (int64_t before = 0;;) {
+    RamAt change;
+    if (!number(change.token) || change.token <= before || at == end || *at++ != ':' || !number(change.ram_bytes) ||
+        change.ram_bytes < 1) {
+      return refuse("ram_at", found->second, takes);
+    }
+    before = change.token;
+    budget.ram_at.push_back(change);
+    if (at == end) break;
+    if (*at++ != ',') return refuse("ram_at", found->second, takes);
+  }
+  if (budget.follow_memory) return usage("ram_at and follow_memory both set the budget; give one of them");
+  return budget;
 }
 
 Result<ScoreKeys> parse_score_keys(const Keys& keys) {

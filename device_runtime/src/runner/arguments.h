@@ -6,6 +6,7 @@
 #include <optional>
 #include <span>
 #include <string>
+#include <vector>
 
 #include "flashneuron/options.h"
 #include "flashneuron/status.h"
@@ -26,6 +27,17 @@ Result<Arguments> parse_arguments(std::span<const char* const> words);
 // Errors: kUsage with the key, its value and what it takes.
 Result<Options> parse_options(const Keys& keys);
 Result<Sampling> parse_sampling(const Keys& keys);
+
+// Another budget from the token with this index on.
+struct RamAt {
+  int64_t token = 0;
+  int64_t ram_bytes = 0;
+};
+struct BudgetKeys {
+  std::vector<RamAt> ram_at;             // tokens ascending, from 1
+  std::optional<int64_t> follow_memory;  // bytes to leave free
+};
+Result<BudgetKeys> parse_budget_keys(const Keys& keys);
 
 struct ScoreKeys {
   int64_t uncounted = 0;  // tokens at the start of each sequence

@@ -127,10 +127,18 @@ Json prefill_event(int64_t tokens, const Counters& counters) {
   return json;
 }
 
-Json token_event(const TokenEvent& token) {
+Json token_event(const TokenEvent& token, std::optional<int64_t> rss_bytes) {
   Json json = {{"event", "token"}, {"index", token.index}, {"id", token.id}};
   put_counters(json, token.counters);
+  if (rss_bytes) json["rss_bytes"] = *rss_bytes;
   return json;
+}
+
+Json budget_change_event(int64_t index, const BudgetChange& change, int64_t rss_bytes) {
+  return {{"event", "budget_change"},        {"index", index},
+          {"ram_bytes", change.ram_bytes},   {"neurons_bytes", change.neurons_bytes},
+          {"cache_rows", change.cache_rows}, {"freed_us", change.took_us},
+          {"rss_bytes", rss_bytes}};
 }
 
 Json step_event(int64_t index, const Counters& counters) {

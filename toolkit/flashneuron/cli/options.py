@@ -12,7 +12,7 @@ from pydantic import ValidationError
 
 from flashneuron.errors import RunnerError
 from flashneuron.profile.run_file import Budget
-from flashneuron.profile.settings import CONTEXT, DRAFTING, MAX_NEW_TOKENS, RUNTIME, SAMPLING, Setting
+from flashneuron.profile.settings import CHANGING, CONTEXT, DRAFTING, MAX_NEW_TOKENS, RUNTIME, SAMPLING, Setting
 from flashneuron.report.table import budget_table
 
 _F = TypeVar("_F", bound=Callable[..., Any])
@@ -44,7 +44,8 @@ def generating_options(function: _F) -> _F:
 
 
 def sampling_options(function: _F) -> _F:
-    return add_settings(SAMPLING, function)
+    """And budgets that change on the way: what only generating takes."""
+    return add_settings((*CHANGING, *SAMPLING), function)
 
 
 def list_options(function: _F) -> _F:

@@ -47,6 +47,7 @@ def command(
     Examples:
       flashneuron profile sample.fnpkg --ram 24M,28M,32M --window 2,4,auto
       flashneuron profile smol.fnpkg --ram 256M --kv fp16,int8 --gate-first off,on
+      flashneuron profile sample.fnpkg --ram 32M --ram-at 64:24M      # cut on the way: the report shows what it costs
       flashneuron profile big.fnpkg --ram 2G,3G --draft none,small.fnpkg
       flashneuron profile sample.fnpkg --ladder -o runs/ladder
       flashneuron profile sample.fnpkg --device 127.0.0.1:5038,host

@@ -55,6 +55,7 @@ def command(package: Path, prompt: str | None, file: Path | None, device: str | 
       flashneuron run smollm2.fnpkg --chat -p "What is the capital of France?"
       flashneuron run sample.fnpkg -f prompt.txt --ram 24M --format json
       flashneuron run smol.fnpkg -f prompt.txt --ram 256M --kv int8 --gate-first on --stats
+      flashneuron run smol.fnpkg -f prompt.txt --ram-at 64:192M,96:256M   # or as memory allows: --follow-memory 1G
       flashneuron run big.fnpkg -f prompt.txt --ram 2G --draft small.fnpkg
       flashneuron run sample.fnpkg -p "In the beginning" --etdump operators   # then: report --etdump operators
       flashneuron run sample.fnpkg -p "In the beginning" --ram 24M --trace run.trace.json  # open in ui.perfetto.dev

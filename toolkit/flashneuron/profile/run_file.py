@@ -59,6 +59,18 @@ class Counters(_Record):
 class TokenCounters(Counters):
     index: int
     id: int
+    rss_bytes: int | None = None  # of the process after this token, where the budget may change
+
+
+class BudgetChange(_Record):
+    """Another budget, in force from the token `index` on."""
+
+    index: int
+    ram_bytes: int
+    neurons_bytes: int
+    cache_rows: int  # that the caches have room for, all layers together
+    freed_us: int  # what the change took, before that token
+    rss_bytes: int  # right after it
 
 
 class LayerCounters(Counters):
@@ -105,7 +117,7 @@ class Memory(_Record):
     rss_anon_bytes: int
     vm_swap_bytes: int
     major_faults: int
-    ram_bytes: int | None = None
+    ram_bytes: int | None = None  # the largest that was in force
 
 
 class Result(_Record):
@@ -181,6 +193,7 @@ class Run(_Record):
     ready: Ready
     prefill: Prefill
     tokens: list[TokenCounters]
+    budget_changes: list[BudgetChange] = []
     result: Result
     conditions_before: dict[str, Any]
     conditions_after: dict[str, Any]
@@ -202,7 +215,7 @@ class Run(_Record):
 
     @property
     def ram_bytes(self) -> int:
-        """The budget in force; without one everything is resident."""
+        """The budget in force at the start; without one everything is resident."""
         return self.ready.budget.ram_bytes or self.ready.budget.all_resident_bytes
 
     @property

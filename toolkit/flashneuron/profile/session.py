@@ -20,7 +20,7 @@ from flashneuron.device.sync import push_package, push_runner
 from flashneuron.errors import FlashneuronError
 from flashneuron.package.manifest import MANIFEST, Package
 from flashneuron.profile.flash_curve import FlashCurve, find_curve
-from flashneuron.profile.run_file import Budget, PackageRef, Prefill, Ready, Result, TokenCounters
+from flashneuron.profile.run_file import Budget, BudgetChange, PackageRef, Prefill, Ready, Result, TokenCounters
 from flashneuron.profile.settings import RunSettings
 from flashneuron.profile.tuning import tuned
 from flashneuron.progress import Progress
@@ -41,6 +41,7 @@ class Generation:
     ready: Ready
     prefill: Prefill
     tokens: list[TokenCounters]
+    budget_changes: list[BudgetChange]
     result: Result
 
 
@@ -137,7 +138,7 @@ class Session:
 
 def collect_generation(events: Iterable[dict[str, Any]], on_token: OnToken | None = None) -> Generation:
     """Of a call of the verb `generate`, to its end."""
-    found: dict[str, Any] = {"tokens": []}
+    found: dict[str, Any] = {"tokens": [], "budget_changes": []}
     for event in events:
         match event.get("event"):
             case "ready":
@@ -149,6 +150,8 @@ def collect_generation(events: Iterable[dict[str, Any]], on_token: OnToken | Non
                 found["tokens"].append(token)
                 if on_token:
                     on_token(token)
+            case "budget_change":
+                found["budget_changes"].append(_checked(BudgetChange, event))
             case "result":
                 found["result"] = _checked(Result, event)
     _complete(found, "ready", "prefill", "result")

@@ -93,6 +93,17 @@ def _share_or(*words: str) -> Callable[[str], Value]:
     return parse
 
 
+def _schedule(text: str) -> Value:
+    """The runner's form: bytes as whole numbers."""
+    changes = [part.split(":") for part in text.split(",")]
+    if any(len(part) != 2 or not (part[0].isascii() and part[0].isdigit()) for part in changes):
+        raise ValueError("expected TOKEN:SIZE, for instance 64:512M, and more of them after commas")
+    tokens = [int(token) for token, _ in changes]
+    if sorted({0, *tokens}) != [0, *tokens]:
+        raise ValueError("expected tokens in ascending order, from 1")
+    return ",".join(f"{token}:{parse_bytes(size)}" for token, (_, size) in zip(tokens, changes, strict=True))
+
+
 def _package(text: str) -> Value:
     if not text:
         raise ValueError("expected a package, or none")
@@ -174,6 +185,21 @@ RUNTIME = (
         _choice("on", "off"),
     ),
 )
+# What changes the budget while tokens are generated.
+CHANGING = (
+    Setting(
+        "ram_at",
+        "TOKEN:SIZE[,…]",
+        "Other DRAM budgets on the way, each from the token with this number on (the first has 0).",
+        _schedule,
+    ),
+    Setting(
+        "follow_memory",
+        "SIZE",
+        "Shrink the budget, and let it grow again up to --ram, so that so much of the device's memory stays free.",
+        _bytes(0, 1 << 62),
+    ),
+)
 # What drafts for the package: only what generates takes it.
 DRAFTING = (
     Setting(
@@ -198,7 +224,7 @@ SAMPLING = (
     ),
     Setting("seed", "N", "Seed of the sampler.", _whole(0, 2**64 - 1)),
 )
-_ALL = {setting.name: setting for setting in (*RUNTIME, *DRAFTING, CONTEXT, MAX_NEW_TOKENS, *SAMPLING)}
+_ALL = {setting.name: setting for setting in (*RUNTIME, *CHANGING, *DRAFTING, CONTEXT, MAX_NEW_TOKENS, *SAMPLING)}
 
 
 @dataclass(frozen=True)
@@ -220,6 +246,8 @@ class RunSettings:
     max_read: int | None = None  # bytes
     overlap: str | None = None
     gate_first: str | None = None
+    ram_at: str | None = None  # TOKEN:BYTES,…
+    follow_memory: int | None = None  # bytes
     draft: str | None = None  # folder of a package on this machine
     draft_tokens: int | None = None
     context: int | None = None  # tokens
@@ -249,7 +277,7 @@ class RunSettings:
         return {name: value for name, value in asdict(self).items() if value is not None}
 
     def of_runtime(self) -> RunSettings:
-        """Without what only generating takes: length and sampling."""
+        """Without what only generating takes: length, sampling and changes of the budget."""
         names = {setting.name for setting in (*RUNTIME, *DRAFTING, CONTEXT)}
         return RunSettings(**{name: value for name, value in asdict(self).items() if name in names})
 

@@ -35,7 +35,8 @@ def generation_line(made: Generation, place: str) -> str:
         words.append(f"stall {measured.parts_us['stall'] / 1e3:.2f} ms per token")
     words += _drafting(made.result)
     budget = format_bytes(memory.ram_bytes) if memory.ram_bytes else "no limit (all resident)"
-    words.append(f"peak RSS {format_bytes(memory.peak_rss_bytes)}, ram {budget}")
+    changes = "".join(f" → {format_bytes(each.ram_bytes)} at {each.index}" for each in made.budget_changes)
+    words.append(f"peak RSS {format_bytes(memory.peak_rss_bytes)}, ram {budget}{changes}")
     return "\n".join([" · ".join(words), *remarks(made.ready)])
 
 
@@ -78,6 +79,7 @@ def generation_json(made: Generation, text: str, conditions: dict[str, Any]) -> 
         "stats": {"prefill": made.prefill.model_dump(), **stats, **_loading(made.ready)},
         "settings": made.ready.settings,
         "budget": made.ready.budget.model_dump(),
+        "budget_changes": [each.model_dump() for each in made.budget_changes],
         "conditions": {**conditions, **_circumstances(made.ready)},
     }
 
