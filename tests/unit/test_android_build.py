@@ -31,6 +31,7 @@ set(CMAKE_FIND_ROOT_PATH /usr/aarch64-linux-gnu)
 set(CMAKE_FIND_ROOT_PATH_MODE_INCLUDE ONLY)
 list(APPEND CMAKE_TRY_COMPILE_PLATFORM_VARIABLES ANDROID_ABI ANDROID_PLATFORM)
 """
+LIBCXX = "toolchains/llvm/prebuilt/linux-x86_64/sysroot/usr/lib/aarch64-linux-android/libc++_shared.so"
 EXECUTORCH = """
 cmake_minimum_required(VERSION 3.24)
 project(executorch CXX)
@@ -62,7 +63,8 @@ def write(folder: Path, files: dict[str, str]) -> Path:
 @pytest.fixture
 def ndk(tmp_path: Path) -> Path:
     properties = "Pkg.Desc = Android NDK\nPkg.Revision = 28.2.13676358\n"
-    return write(tmp_path / "ndk", {"source.properties": properties, "build/cmake/android.toolchain.cmake": TOOLCHAIN})
+    files = {"source.properties": properties, "build/cmake/android.toolchain.cmake": TOOLCHAIN, LIBCXX: ""}
+    return write(tmp_path / "ndk", files)
 
 
 @pytest.fixture
@@ -159,3 +161,6 @@ def test_cmake_builds_all_of_it_with_what_it_was_given(
     assert ("-DFLASHNEURON_QNN" in commands["npu_libraries.cc"]) == with_qnn
     assert "-isystem /usr/include" not in commands["manifest.cc"]
     assert "-Werror" in commands["engine.cc"]
+    script = (tmp_path / "build/src/runner/cmake_install.cmake").read_text()
+    assert "libc++_shared.so" in script
+    assert ("libqnn_executorch_backend.so" in script) == with_qnn
