@@ -57,7 +57,7 @@ def test_an_arm64_phone_starts_its_programs_by_qemu(tmp_path: Path, monkeypatch:
     start = (tmp_path / "vendor/bin/arm64").read_text()
     assert 'exec /vendor/bin/qemu-aarch64-static -cpu cortex-a76 "$@"' in start
     facts = json.loads((tmp_path / "vendor/etc/flashneuron-emulated.json").read_text())
-    assert "processor: qemu's cortex-a76 on x86_64: right numbers, meaningless times" in facts["not_imitated"]
+    assert any(line.startswith("processor: qemu's cortex-a76 on x86_64: ") for line in facts["not_imitated"])
 
 
 def test_on_an_arm64_machine_it_needs_no_qemu(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

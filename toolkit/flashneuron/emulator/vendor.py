@@ -50,7 +50,7 @@ def emulated_facts(profile: Profile, limits: list[dict[str, Any]]) -> dict[str, 
     """What is imitated and what is not; part of the conditions of every number measured on this phone."""
     abi = f"ABI: {platform.machine()} instead of {profile.abi}"
     if needs_qemu(profile):
-        abi = f"processor: qemu's {profile.qemu_cpu} on {platform.machine()}: right numbers, meaningless times"
+        abi = f"processor: qemu's {profile.qemu_cpu} on {platform.machine()}: right numbers; times and memory are its"
     return {
         "profile": profile.name,
         "title": profile.title,
