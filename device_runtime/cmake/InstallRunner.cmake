@@ -9,8 +9,8 @@ function(fn_install_runner target)
     install(TARGETS ${target} RUNTIME DESTINATION . COMPONENT runtime)
     set_target_properties(${target} PROPERTIES INSTALL_RPATH "$ORIGIN")
     find_file(FLASHNEURON_LIBCXX libc++_shared.so REQUIRED NO_DEFAULT_PATH NO_CMAKE_FIND_ROOT_PATH
-      PATHS ${CMAKE_SYSROOT}/usr/lib $ENV{ANDROID_NDK_HOME}/toolchains/llvm/prebuilt/linux-x86_64/sysroot/usr/lib
-      PATH_SUFFIXES aarch64-linux-android)
+      PATHS ${CMAKE_SYSROOT}/usr/lib ${ANDROID_NDK} $ENV{ANDROID_NDK_HOME}
+      PATH_SUFFIXES aarch64-linux-android toolchains/llvm/prebuilt/linux-x86_64/sysroot/usr/lib/aarch64-linux-android)
     install(FILES ${FLASHNEURON_LIBCXX} DESTINATION . COMPONENT runtime)
     if(FLASHNEURON_QNN)
       install(FILES $<TARGET_FILE:qnn_executorch_backend> DESTINATION . COMPONENT runtime)
