@@ -34,7 +34,7 @@ def find_runtime(abi: str) -> Path:
     if folder is None:
         if chosen:
             raise DeviceError(f"FLASHNEURON_RUNTIME is {chosen}, where there is no {RUNNER}; unset it or correct it")
-        raise DeviceError(_missing(abi, folders[-1]))
+        raise DeviceError(_missing(abi))
     stamp = read_stamp(folder)
     if stamp.get("version", flashneuron.__version__) != flashneuron.__version__:
         raise DeviceError(
@@ -46,11 +46,11 @@ def find_runtime(abi: str) -> Path:
     return folder
 
 
-def _missing(abi: str, folder: Path) -> str:
+def _missing(abi: str) -> str:
     if abi == platform.machine():
-        return f"no runner for {abi} in {folder}; build it: flashneuron runtime build"
+        return f"no runner for {abi} in {runtime_folder(abi)}; build it: {build_command(abi)}"
     if abi in _FOLDERS:
-        return f"no runner for {abi} has been built; build it: {build_command(folder.name)}"
+        return f"no runner for {abi} has been built; build it: {build_command(PORTABLE)}"
     return f"no runner for {abi}: this machine builds them for {platform.machine()} and {ANDROID_ARM64}"
 
 
