@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.metadata
 import importlib.util
+import os
 import platform
 import shutil
 import sys
@@ -11,7 +12,10 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from flashneuron.device.runtime import find_runtime
+from flashneuron.device.abi import ANDROID_ARM64
+from flashneuron.device.android_build import check_ndk
+from flashneuron.device.host import cache_folder
+from flashneuron.device.runtime import ANDROID, RUNNER, find_runtime, runtime_folder
 from flashneuron.emulator.phone import require_machine
 from flashneuron.errors import FlashneuronError
 from flashneuron.qnn import EXECUTORCH, PACKAGES, find_qnn
@@ -81,13 +85,48 @@ def _runtime() -> Iterator[Finding]:
         yield Finding("runtime", header, "found" if there else "not in /usr/include", fix)
 
 
-def _run() -> Iterator[Finding]:
+def _arm64() -> Iterator[Finding]:
+    programs = {
+        "aarch64-linux-gnu-g++": "g++-aarch64-linux-gnu",
+        "qemu-aarch64-static": "qemu-user-static",
+    }
+    for program, package in programs.items():
+        path = shutil.which(program)
+        yield Finding("arm64", program, path or "missing", "" if path else f"apt-get install {package}")
+    kept = cache_folder() / "arm64"
+    for name in ("executorch", "highway"):
+        there = (kept / name).is_dir()
+        fix = "" if there else "tools/setup arm64, in the checkout"
+        yield Finding("arm64", f"{name} for arm64", str((kept / name).resolve()) if there else "missing", fix)
+    yield _runner("arm64", "runner for arm64 phones", ANDROID_ARM64)
+
+
+def _android() -> Iterator[Finding]:
+    ndk = os.environ.get("ANDROID_NDK_HOME")
+    how = "get Android's NDK r28 or newer from developer.android.com/ndk and set ANDROID_NDK_HOME to its folder"
+    found, fix = ndk or "ANDROID_NDK_HOME is not set", "" if ndk else how
+    if ndk:
+        try:
+            check_ndk(Path(ndk))
+        except FlashneuronError as error:
+            fix = str(error)
+    yield Finding("android", "NDK", found, fix)
+    built = runtime_folder(ANDROID) / RUNNER
+    command = f"flashneuron runtime build --target {ANDROID} --ndk DIR --executorch DIR"
+    how = f"with the sources of ExecuTorch {EXECUTORCH}: {command}"
+    there = built.is_file()
+    yield Finding("android", "runner for Android", str(built) if there else "missing", "" if there else how)
+
+
+def _runner(purpose: str, what: str, abi: str) -> Finding:
     try:
-        folder = find_runtime(platform.machine())
+        return Finding(purpose, what, str(find_runtime(abi)))
     except FlashneuronError as error:
-        yield Finding("run", "runner for this machine", "missing", str(error))
-    else:
-        yield Finding("run", "runner for this machine", str(folder))
+        return Finding(purpose, what, "missing", str(error))
+
+
+def _run() -> Iterator[Finding]:
+    yield _runner("run", "runner for this machine", platform.machine())
 
 
 def _emulator() -> Iterator[Finding]:
@@ -116,5 +155,7 @@ PURPOSES: dict[str, Callable[[], Iterator[Finding]]] = {
     "qnn": _qnn,
     "runtime": _runtime,
     "run": _run,
+    "arm64": _arm64,
+    "android": _android,
     "emulator": _emulator,
 }

@@ -2,7 +2,7 @@
 
 #include <executorch/runtime/platform/platform.h>
 #include <stdlib.h>  // defines __GLIBC__
-#ifdef __GLIBC__
+#if defined(__GLIBC__) || defined(__ANDROID__)
 #include <malloc.h>
 #endif
 
@@ -41,8 +41,10 @@ void set_up_executorch(int threads) {
 }
 
 void release_free_memory() {
-#ifdef __GLIBC__
+#if defined(__GLIBC__)
   malloc_trim(0);
+#elif defined(__ANDROID__)
+  mallopt(M_PURGE, 0);
 #endif
 }
 

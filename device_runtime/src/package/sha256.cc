@@ -1,41 +1,22 @@
 #include "package/sha256.h"
 
 #include <fcntl.h>
-#include <openssl/evp.h>
 
 #include <algorithm>
-#include <cstdint>
 #include <vector>
 
 #include "package/file_io.h"
 
 namespace flashneuron {
-namespace {
-
-Status failed() { return {StatusCode::kInternal, "libcrypto could not compute SHA-256"}; }
-
-}  // namespace
-
-void Sha256::Deleter::operator()(evp_md_ctx_st* context) const { EVP_MD_CTX_free(context); }
-
-Sha256::Sha256() : context_(EVP_MD_CTX_new()) {
-  if (context_ && EVP_DigestInit_ex(context_.get(), EVP_sha256(), nullptr) != 1) context_.reset();
-}
-
-Status Sha256::add(std::span<const std::byte> part) {
-  if (!context_ || EVP_DigestUpdate(context_.get(), part.data(), part.size()) != 1) return failed();
-  return {};
-}
 
 Result<std::string> Sha256::finish() {
-  unsigned char digest[EVP_MAX_MD_SIZE];
-  unsigned int digest_bytes = 0;
-  if (!context_ || EVP_DigestFinal_ex(context_.get(), digest, &digest_bytes) != 1) return failed();
+  const Result<std::array<uint8_t, 32>> found = digest();
+  if (!found.ok()) return found.status();
   std::string hex;
-  for (unsigned int i = 0; i < digest_bytes; ++i) {
+  for (const uint8_t byte : found.value()) {
     constexpr char kDigits[] = "0123456789abcdef";
-    hex += kDigits[digest[i] >> 4];
-    hex += kDigits[digest[i] & 15];
+    hex += kDigits[byte >> 4];
+    hex += kDigits[byte & 15];
   }
   return hex;
 }

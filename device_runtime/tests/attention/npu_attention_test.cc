@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "gtest/gtest.h"
+#include "kernels/fp16.h"
 
 namespace flashneuron {
 namespace {
@@ -36,9 +37,9 @@ AttentionFacts tiny_facts() {
 }
 
 float half_to_float(const std::byte* at) {
-  _Float16 value;
-  std::memcpy(&value, at, sizeof(value));
-  return static_cast<float>(value);
+  uint16_t bits;
+  std::memcpy(&bits, at, sizeof(bits));
+  return kernels::half_to_float(bits);
 }
 
 // Attention over every row and token that its shape has, as a static graph computes it: only the mask says what counts.
@@ -86,7 +87,7 @@ class MaskedGraphs final : public StaticGraphs {
   std::vector<Run> runs;
 
  private:
-  static float rounded(float value) { return static_cast<float>(static_cast<_Float16>(value)); }
+  static float rounded(float value) { return kernels::half_to_float(kernels::float_to_half(value)); }
 
   std::vector<float> residual_, ffn_input_, k_;
 };

@@ -1,7 +1,5 @@
 #include "support/package_files.h"
 
-#include <openssl/evp.h>
-
 #include <algorithm>
 #include <cmath>
 #include <cstring>
@@ -11,6 +9,7 @@
 
 #include "kernels/fp16.h"
 #include "kernels/kernels.h"
+#include "package/sha256.h"
 
 namespace flashneuron::testing {
 namespace {
@@ -76,15 +75,9 @@ StoredRow stored_rows(std::span<const float> values, size_t width, DType dtype) 
 }
 
 std::string sha256(std::span<const std::byte> bytes) {
-  unsigned char digest[EVP_MAX_MD_SIZE];
-  unsigned int size = 0;
-  if (EVP_Digest(bytes.data(), bytes.size(), digest, &size, EVP_sha256(), nullptr) != 1) {
-    throw std::runtime_error("SHA-256 failed");
-  }
-  constexpr std::string_view kDigits = "0123456789abcdef";
-  std::string hex;
-  for (unsigned int i = 0; i < size; ++i) hex.append({kDigits[digest[i] >> 4], kDigits[digest[i] & 15]});
-  return hex;
+  Sha256 hash;
+  if (!hash.add(bytes).ok()) throw std::runtime_error("SHA-256 failed");
+  return hash.finish().value();
 }
 
 void write_file(const std::filesystem::path& path, std::span<const std::byte> bytes) {

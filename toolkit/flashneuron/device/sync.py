@@ -20,6 +20,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
+from flashneuron.device.abi import device_abi
 from flashneuron.device.objects import (
     STORAGE,
     VERIFIED_PART,
@@ -68,8 +69,7 @@ class PushedPackage:
 
 def push_runner(device: Device, progress: Progress, find: Callable[[str], Path] = find_runtime) -> Runner:
     """The runner for the device's ABI, from `find`, on the device; sent only if it is not there yet."""
-    abi = check(device.shell(["uname", "-m"]), "ask for the device's ABI").text.strip()
-    local = find(abi)
+    local = find(device_abi(device))
     files = {path.relative_to(local).as_posix(): path for path in sorted(local.rglob("*")) if path.is_file()}
     return Runner(device, push_folder(device, "", files, progress, "push the runner"))
 

@@ -17,6 +17,7 @@ from flashneuron.device.transport import RepairedTcpTransport
 from flashneuron.device.wire import Wire
 from flashneuron.emulator.cgroup import SHELL_UID
 from flashneuron.emulator.profiles import Profile, load_profile
+from flashneuron.emulator.qemu import find_qemu, needs_qemu
 from flashneuron.emulator.rootfs import as_root, phone_root
 from flashneuron.emulator.supervisor import NAMESPACES, Plan
 from flashneuron.emulator.unavailable import EmulatorUnavailable
@@ -40,6 +41,8 @@ def start_phone(
     name = _free_name(name or profile.name, exact=name is not None)
     with _listen(port) as listener:
         require_machine()
+        if needs_qemu(profile):
+            find_qemu()
         root = phone_root(progress)
         folder = emulator_folder() / "phones" / name
         (folder / "data/local/tmp").mkdir(parents=True, exist_ok=True)

@@ -38,7 +38,7 @@ class Profile(BaseModel):
 
     name: str
     title: str
-    abi: str  # of the real phone; the emulated one runs this machine's programs
+    abi: str  # of the real phone; the emulated one runs this machine's programs, unless qemu_cpu is there
     cores: PositiveInt
     ram_bytes: PositiveInt
     available_ram_bytes: PositiveInt  # what the system leaves to one program; the RAM cap
@@ -48,6 +48,7 @@ class Profile(BaseModel):
     flash_write_iops: PositiveInt
     flash_read_curve: tuple[CurvePoint, ...] = ()  # as published, where it is; the two limits above stand for it
     figures: Figures
+    qemu_cpu: str | None = None  # qemu's name of the processor for which the phone's runner is (qemu.py)
     npu: str | None = None  # what stands for the phone's NPU; None: nothing does
     properties: dict[str, str]  # what getprop says
 

@@ -1,7 +1,6 @@
 """The phone's root folder: adbd, toybox and mksh of Debian trixie, unpacked beside each other, with Android's paths.
 
-Packages come by apt, from the mirror that this machine uses anyway, asked for trixie. apt verifies them with Debian's
-keyring; its state is private, so nothing of the machine's own package system changes.
+Packages come by apt, without a change to the machine's own package system (debian.py).
 """
 
 from __future__ import annotations
@@ -11,18 +10,17 @@ import hashlib
 import os
 import platform
 import shutil
-import subprocess
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from flashneuron.device.phones import emulator_folder
+from flashneuron.emulator.debian import DebianUnavailable, PrivateApt, run_tool
 from flashneuron.emulator.unavailable import EmulatorUnavailable
 from flashneuron.progress import Progress
 
 _PACKAGES = ("adbd", "toybox", "mksh")
-_KEYRINGS = [Path(f"/usr/share/keyrings/debian-archive-keyring.{kind}") for kind in ("pgp", "gpg")]
 _STUBS = Path(__file__).with_name("stubs")
 _FOLDERS = ("proc", "sys", "dev", "tmp", "data", "vendor", "system/bin")
 _SHELL_USER = "shell:x:2000:2000:shell:/data/local/tmp:/system/bin/sh\n"
@@ -40,6 +38,8 @@ def phone_root(progress: Progress) -> Path:
             try:
                 _build(partial / "root", partial / "apt", progress)
                 (partial / "root").rename(folder)
+            except DebianUnavailable as error:
+                raise EmulatorUnavailable(str(error)) from None
             finally:
                 shutil.rmtree(partial, ignore_errors=True)
     return folder
@@ -47,14 +47,13 @@ def phone_root(progress: Progress) -> Path:
 
 def _build(root: Path, apt: Path, progress: Progress) -> None:
     with progress.step("fetch the phone's packages", 3, "steps") as advance:
-        configuration = _write_apt_configuration(apt)
-        _apt(configuration, "update")
+        debian = PrivateApt(apt)
         advance(1)
-        _apt(configuration, "-y", "--no-install-recommends", "--download-only", "install", *_PACKAGES)
+        packages = debian.download(*_PACKAGES)
         advance(1)
         root.mkdir()
-        for package in sorted((apt / "archives").glob("*.deb")):
-            _run(["dpkg-deb", "--extract", str(package), str(root)])
+        for package in packages:
+            run_tool(["dpkg-deb", "--extract", str(package), str(root)])
         _lay_out(root)
         advance(1)
 
@@ -74,7 +73,7 @@ def _lay_out(root: Path) -> None:
 
     programs = root / "system" / "bin"
     chroot = str(shutil.which("chroot") or "/usr/sbin/chroot")
-    commands = _run([*as_root(), chroot, str(root), "/usr/bin/toybox"]).split()
+    commands = run_tool([*as_root(), chroot, str(root), "/usr/bin/toybox"]).split()
     for command in {*commands, "toybox"} - {"sh"}:
         (programs / command).symlink_to("/usr/bin/toybox")
     (programs / "sh").symlink_to("/usr/bin/mksh")
@@ -90,67 +89,9 @@ def as_root() -> list[str]:
     return [] if os.geteuid() == 0 else ["unshare", "--user", "--map-root-user"]
 
 
-def _write_apt_configuration(folder: Path) -> Path:
-    keyring = next((path for path in _KEYRINGS if path.is_file()), None)
-    if keyring is None:
-        raise EmulatorUnavailable("Debian's keyring is not here (apt-get install debian-archive-keyring)")
-    for name in ("lists/partial", "archives/partial", "sources.d", "preferences.d"):
-        (folder / name).mkdir(parents=True)
-    (folder / "status").touch()
-    (folder / "sources.list").write_text(f"deb [signed-by={keyring}] {_mirror()} trixie main\n")
-    configuration = folder / "apt.conf"
-    settings = {
-        "Dir::Etc::sourcelist": folder / "sources.list",
-        "Dir::Etc::sourceparts": folder / "sources.d",
-        "Dir::Etc::preferences": folder / "preferences",
-        "Dir::Etc::preferencesparts": folder / "preferences.d",
-        "Dir::State::lists": folder / "lists",
-        "Dir::State::status": folder / "status",
-        "Dir::Cache": folder,
-        "Dir::Cache::archives": folder / "archives",
-        "APT::Sandbox::User": "root",
-        "APT::Default-Release": "trixie",
-        "APT::Update::Error-Mode": "any",
-        "Acquire::Retries": 3,
-        "Debug::NoLocking": 1,
-    }
-    configuration.write_text("".join(f'{key} "{value}";\n' for key, value in settings.items()))
-    return configuration
-
-
-def _mirror() -> str:
-    """The address from which this machine gets Debian's packages."""
-    targets = _run(["apt-get", "indextargets", "--format", "$(SITE) $(LABEL)", "Created-By: Packages"]).splitlines()
-    sites = [target.split() for target in targets]
-    debian = [words[0] for words in sites if words[1:] == ["Debian"]]
-    if not debian and "ID=debian" in Path("/etc/os-release").read_text().splitlines():
-        debian = [words[0] for words in sites if words and "security" not in words[0]]
-    if not debian:
-        raise EmulatorUnavailable("apt knows no Debian mirror on this system; Debian 12 or 13 is needed")
-    return debian[0]
-
-
-def _apt(configuration: Path, *arguments: str) -> None:
-    environment = {**os.environ, "APT_CONFIG": str(configuration), "DEBIAN_FRONTEND": "noninteractive", "LC_ALL": "C"}
-    _run(["apt-get", "-q", *arguments], environment)
-
-
-def _run(command: list[str], environment: dict[str, str] | None = None) -> str:
-    try:
-        done = subprocess.run(command, capture_output=True, text=True, env=environment)
-    except FileNotFoundError:
-        raise EmulatorUnavailable(f"{command[0]} is not on this machine; Debian 12 or 13 is needed") from None
-    if done.returncode != 0:
-        lines = (done.stderr.strip() or done.stdout.strip() or f"exit code {done.returncode}").splitlines()
-        first = next((line for line in lines if line.startswith("E:")), lines[-1])
-        what = " ".join(word for word in command if not word.startswith("-"))
-        raise EmulatorUnavailable(f"{what} failed ({first.strip()})")
-    return done.stdout
-
-
 def _identity() -> str:
     """Changes when the recipe does, so that an old root is not taken for a new one."""
-    sources = [Path(__file__), *sorted(_STUBS.glob("*.sh"))]
+    sources = [Path(__file__), Path(__file__).with_name("debian.py"), *sorted(_STUBS.glob("*.sh"))]
     return hashlib.sha256(platform.machine().encode() + b"".join(map(Path.read_bytes, sources))).hexdigest()[:12]
 
 

@@ -11,19 +11,22 @@ from typing import Any
 
 from flashneuron.device.info import EMULATED_FACTS
 from flashneuron.emulator.profiles import Profile
+from flashneuron.emulator.qemu import install_qemu, needs_qemu, phone_abi
 
 
 def write_vendor(folder: Path, profile: Profile, limits: list[dict[str, Any]]) -> None:
     """Makes `folder` anew; the phone mounts it read-only at /vendor."""
     shutil.rmtree(folder, ignore_errors=True)
     (folder / "properties").mkdir(parents=True)
-    for name, value in {**profile.properties, "ro.product.cpu.abi": platform.machine()}.items():
+    for name, value in {**profile.properties, "ro.product.cpu.abi": phone_abi(profile)}.items():
         (folder / "properties" / name).write_text(value + "\n")
     (folder / "meminfo").write_text(render_meminfo(profile))
     facts = folder / PurePosixPath(EMULATED_FACTS).relative_to("/vendor")
     facts.parent.mkdir()
     facts.write_text(json.dumps(emulated_facts(profile, limits), indent=1) + "\n")
     (folder / "events").mkdir()
+    if needs_qemu(profile):
+        install_qemu(profile, folder)
 
 
 def note_event(folder: Path, kind: str, value: str | None) -> None:
@@ -45,6 +48,9 @@ def render_meminfo(profile: Profile, available_bytes: int | None = None) -> str:
 
 def emulated_facts(profile: Profile, limits: list[dict[str, Any]]) -> dict[str, Any]:
     """What is imitated and what is not; part of the conditions of every number measured on this phone."""
+    abi = f"ABI: {platform.machine()} instead of {profile.abi}"
+    if needs_qemu(profile):
+        abi = f"processor: qemu's {profile.qemu_cpu} on {platform.machine()}: right numbers; times and memory are its"
     return {
         "profile": profile.name,
         "title": profile.title,
@@ -52,7 +58,7 @@ def emulated_facts(profile: Profile, limits: list[dict[str, Any]]) -> dict[str, 
         "figures": profile.figures.model_dump(),
         "limits": limits,
         "not_imitated": [
-            f"ABI: {platform.machine()} instead of {profile.abi}",
+            abi,
             f"cores: this machine's {os.cpu_count()} instead of {profile.cores}, at their own speed",
             "heat, battery and other apps, but as events say; meminfo shows figures of the profile, not what is in use",
         ],

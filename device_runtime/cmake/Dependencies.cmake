@@ -1,0 +1,38 @@
+# Highway (vector kernels with run-time dispatch), nlohmann-json (manifest and events) and GoogleTest, as hwy::hwy,
+# nlohmann_json::nlohmann_json and GTest::*: as packages of this machine, or, for another one, from sources.
+set(FLASHNEURON_HIGHWAY "" CACHE PATH "Folder of Highway's sources, to build it instead of finding it")
+set(FLASHNEURON_GTEST_SOURCES /usr/src/googletest CACHE PATH "GoogleTest's sources, for cross builds")
+mark_as_advanced(FLASHNEURON_GTEST_SOURCES)
+
+if(FLASHNEURON_HIGHWAY)
+  foreach(part CONTRIB EXAMPLES INSTALL TESTS)
+    set(HWY_ENABLE_${part} OFF CACHE INTERNAL "")
+  endforeach()
+  set(HWY_FORCE_STATIC_LIBS ON CACHE INTERNAL "")
+  add_subdirectory(${FLASHNEURON_HIGHWAY} highway SYSTEM EXCLUDE_FROM_ALL)
+  add_library(hwy::hwy ALIAS hwy)
+else()
+  find_package(hwy REQUIRED)
+endif()
+
+if(CMAKE_CROSSCOMPILING)
+  # Headers alone: this machine's serve any other. Linked to, since /usr/include has what another system must not see.
+  find_path(FLASHNEURON_JSON_HEADERS nlohmann/json.hpp NO_CMAKE_FIND_ROOT_PATH REQUIRED PATHS /usr/include /usr/local/include)
+  mark_as_advanced(FLASHNEURON_JSON_HEADERS)
+  file(MAKE_DIRECTORY ${CMAKE_BINARY_DIR}/headers)
+  file(CREATE_LINK ${FLASHNEURON_JSON_HEADERS}/nlohmann ${CMAKE_BINARY_DIR}/headers/nlohmann SYMBOLIC)
+  add_library(nlohmann_json::nlohmann_json INTERFACE IMPORTED)
+  target_include_directories(nlohmann_json::nlohmann_json INTERFACE ${CMAKE_BINARY_DIR}/headers)
+else()
+  find_package(nlohmann_json 3.11 REQUIRED)
+endif()
+
+if(FLASHNEURON_TESTS)
+  if(CMAKE_CROSSCOMPILING)
+    set(BUILD_GMOCK OFF CACHE INTERNAL "")
+    set(INSTALL_GTEST OFF CACHE INTERNAL "")
+    add_subdirectory(${FLASHNEURON_GTEST_SOURCES} googletest SYSTEM EXCLUDE_FROM_ALL)
+  else()
+    find_package(GTest REQUIRED)
+  endif()
+endif()
