@@ -154,12 +154,18 @@ size_t FfnStage::choose_seeds(Layer& layer, const Selections& selections, Counte
     }
   }
   size_t misses = 0;
+  std::vector<uint32_t> seeds;
   {
     const TimedSpan span(queue_.spans(), SpanKind::kMemory, counters.memory_us);
     for (auto token = newest_first.rbegin(); token != newest_first.rend(); ++token) layer.policy.touch(*token);
-    for (const uint32_t neuron : all_) misses += chosen_[neuron] && layer.cache.find(neuron) == nullptr;
+    for (const uint32_t neuron : all_) {
+      if (chosen_[neuron]) seeds.push_back(neuron);
+    }
+    for (const uint32_t neuron : seeds) misses += layer.cache.find(neuron) == nullptr;
   }
+  layer.policy.hold(seeds);  // those of older tokens keep their place in the window until their rows are there
   make_room(layer, misses, counters);
+  layer.policy.release();
   return misses;
 }
 

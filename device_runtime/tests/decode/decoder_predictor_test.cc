@@ -127,5 +127,32 @@ TEST(DecoderPredictor, ReadsBeforeAttentionWhereItCan) {
   EXPECT_TRUE(same_bits(logits[false], logits[true]));
 }
 
+// A prompt leaves the window that its tokens would have left one by one.
+TEST(DecoderPredictor, APromptSeedsTheWindowOfItsLastTokens) {
+  const TinyPackage files({.layers = 3, .predictor = TinyPredictor::kNone});
+  const RigOptions options{
+      .predictor = PredictorKind::kOracle, .window = 4, .capacity_rows = files.options().ffn_size, .overlap = false};
+  Rig whole(files, options);
+  ASSERT_TRUE(whole.prefill(kPrompt).ok());
+  Rig steps(files, options);
+  ASSERT_TRUE(steps.prefill({kPrompt.begin(), kPrompt.end() - 5}).ok());
+  for (auto id = kPrompt.end() - 5; id != kPrompt.end(); ++id) ASSERT_TRUE(steps.step(*id).ok());
+  for (uint32_t layer = 0; layer < 3; ++layer) {
+    EXPECT_EQ(whole.ffn().window_union(layer), steps.ffn().window_union(layer));
+    EXPECT_EQ(whole.ffn().cached_rows(layer), whole.ffn().window_union(layer));
+  }
+  whole.decoder().take_counters();
+  steps.decoder().take_counters();
+  for (const int32_t id : {5, 9, 3}) {
+    ASSERT_TRUE(whole.step(id).ok());
+    ASSERT_TRUE(steps.step(id).ok());
+    const Counters after_prompt = whole.decoder().take_counters();
+    const Counters after_steps = steps.decoder().take_counters();
+    EXPECT_EQ(after_prompt.selected, after_steps.selected);
+    EXPECT_EQ(after_prompt.misses, after_steps.misses) << "after token " << id;
+    EXPECT_GT(after_prompt.hits, 0);
+  }
+}
+
 }  // namespace
 }  // namespace flashneuron::testing
