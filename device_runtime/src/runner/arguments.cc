@@ -266,4 +266,12 @@ Keys settings_of(const Options& options) {
   return keys;
 }
 
+Keys sampling_of(const Keys& keys) {
+  Keys sampling;
+  for (const char* key : {"max_new_tokens", "ignore_eos", "temperature", "top_k", "top_p", "seed"}) {
+    if (const auto found = keys.find(key); found != keys.end()) sampling.insert(*found);
+  }
+  return sampling;
+}
+
 }  // namespace flashneuron
