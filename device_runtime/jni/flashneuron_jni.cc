@@ -1,6 +1,7 @@
 // The engine and the tokeniser for io.flashneuron.core.NativeLibrary, whose comments are the contract. This layer only
 // translates: settings come as the runner's key=value words, and what happens goes out as its events (PROTOCOL.md).
 #include <memory>
+#include <optional>
 #include <utility>
 
 #include "flashneuron/engine.h"
@@ -91,9 +92,19 @@ Result<jbyteArray> generate(JNIEnv* env, Loaded& loaded, jobjectArray words, jin
   const std::vector<int32_t> prompt = ids_of(env, ids);
   const Listener told(env, listener);
   loaded.session->reset();
+  int64_t next = 0;  // token
+  const auto budget_changed = [&](const Result<BudgetChange>& change) {
+    told.tell(change.ok() ? budget_change_event(next, change.value(), read_rss_bytes())
+                          : error_event(change.status(), Json::object()));
+  };
   const GenerationListener events{
       .on_prefill = [&](int64_t tokens, const Counters& counters) { told.tell(prefill_event(tokens, counters)); },
-      .on_token = [&](const TokenEvent& token) { return told.tell(token_event(token)); }};
+      .on_token =
+          [&](const TokenEvent& token) {
+            next = token.index + 1;
+            return told.tell(token_event(token, std::nullopt));
+          },
+      .on_budget = budget_changed};
   FN_ASSIGN_OR_RETURN(const Generation done, loaded.session->generate(prompt, sampling, events));
   return event_to_java(env, generation_event(done, read_process_memory(), loaded.engine->budget()));
 }
@@ -127,6 +138,9 @@ FN_JNI(jlong, open)(JNIEnv* env, jobject, jobjectArray words, jobject listener) 
 FN_JNI(jbyteArray, generate)
 (JNIEnv* env, jobject, jlong handle, jobjectArray words, jintArray ids, jobject listener) {
   return answer(env, [&] { return generate(env, *object_at<Loaded>(handle), words, ids, listener); });
+}
+FN_JNI(void, requestBudget)(JNIEnv*, jobject, jlong handle, jlong ram_bytes) {
+  object_at<Loaded>(handle)->session->request_budget(ram_bytes);
 }
 FN_JNI(void, close)(JNIEnv*, jobject, jlong handle) { delete object_at<Loaded>(handle); }
 

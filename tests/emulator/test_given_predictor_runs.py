@@ -1,4 +1,6 @@
-"""Predictors made elsewhere decide in the runtime, on this machine, as they do in PyTorch, whatever they read."""
+"""Predictors decide in the runtime, on this machine, as they do in PyTorch, whatever they read: made elsewhere, or
+trained for a family whose attention and FFN stand side by side.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +9,7 @@ import json
 from pathlib import Path
 
 import pytest
+import tiny_families
 import tiny_opt
 from tiny_predictors import powerinfer_files
 
@@ -26,7 +29,13 @@ TEXT = "the quick brown fox jumps over the lazy dog\n"
 
 @pytest.mark.parametrize(
     ("taken", "dtype", "tolerance"),
-    [("residual", "fp32", 0.02), ("layer_input", "fp32", 0.02), ("ffn_input", "fp32", 0.02), ("residual", "int8", 0.4)],
+    [
+        ("residual", "fp32", 0.02),
+        ("layer_input", "fp32", 0.02),
+        ("normed_layer_input", "fp32", 0.02),
+        ("ffn_input", "fp32", 0.02),
+        ("residual", "int8", 0.4),
+    ],
 )
 def test_the_runtime_scores_a_text_as_pytorch_does(
     tmp_path: Path, taken: PredictorInput, dtype: DType, tolerance: float
@@ -56,3 +65,27 @@ def test_the_runtime_scores_a_text_as_pytorch_does(
         dense = session.score(RunSettings(kv="fp32", predictor="none"), sequences, lambda tokens: None)
     assert scores.tokens == table.predicted.tokens
     assert scores.nll - dense.nll == pytest.approx(effect, abs=tolerance)
+
+
+def test_falcons_neurons_are_read_before_attention(tmp_path: Path) -> None:
+    """With overlap every miss that fits was read early, and what comes out is the same to the bit."""
+    folder = tiny_families.save(tiny_families.make("falcon-7b"), tmp_path / "model")
+    (folder / "calibration.txt").write_text(TEXT * 60)
+    (folder / "heldout.txt").write_text(TEXT * 30)
+    recipe = ExportRecipe(dtype="fp32", attention="fp32", max_chunk=8)
+    package = export_source(open_source(folder, recipe), tmp_path / "p", recipe, SilentProgress())
+    assert package.manifest.predictors[0].input == "normed_layer_input"
+    table = PredictorTable.model_validate(json.loads(package.read("statistics.json"))["predictor"])
+    assert table.predicted is not None
+    assert min(row.recall for row in table.layers) > 0.9
+    sequences = [ids.tolist() for ids in token_sequences(read_texts((), folder), open_model(folder))[1]]
+    found = {}
+    with open_session(package, "host", SilentProgress()) as session:
+        for overlap in ("on", "off"):
+            settings = RunSettings(kv="fp32", predictor="lowrank", window=1, hot="off", overlap=overlap)
+            found[overlap] = session.score(settings, sequences, lambda tokens: None)
+    totals = {overlap: scores.result.totals for overlap, scores in found.items()}
+    assert found["on"].nll == found["off"].nll == pytest.approx(table.predicted.nll, abs=0.02)
+    assert totals["on"].misses == totals["off"].misses > 0
+    assert totals["on"].early == totals["on"].early_used == totals["on"].misses
+    assert totals["off"].early == 0

@@ -83,7 +83,9 @@ def test_a_whole_export_verifies(model: Path, tmp_path: Path) -> None:
     statistics = json.loads(package.read("statistics.json"))
     assert len(statistics["predictor"]["layers"]) == 2
     assert all(row["run_length_after"] >= 1 for row in statistics["order"]["layers"])
-    assert "by co-activation" in render(describe(package))
+    assert statistics["precision"]["stored"] == pytest.approx(statistics["precision"]["fp32"], rel=0.01)
+    assert "by co-activation" in (shown := render(describe(package)))
+    assert "as stored (FFN in fp16, attention in fp16)" in shown
 
 
 def assert_the_same_neurons(package: Package) -> None:

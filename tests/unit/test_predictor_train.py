@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 import tiny_families
+import torch
 from click.testing import CliRunner
 from planted_opt import planted_opt, random_text
 
@@ -19,6 +20,7 @@ from flashneuron.cli.train_predictor import command
 from flashneuron.errors import InputError
 from flashneuron.model.capture import Capture
 from flashneuron.model.folder import ModelFolder
+from flashneuron.predictor.lowrank import LowRank
 from flashneuron.predictor.settings import PredictorSettings, PredictorTable
 from flashneuron.predictor.train import train_predictors
 from flashneuron.progress import Advance, SilentProgress
@@ -186,3 +188,11 @@ def test_the_command_never_changes_a_package(model: ModelFolder, tmp_path: Path)
     result = CliRunner().invoke(command, [str(model.path), "-o", str(tmp_path / "predictor")])
     assert isinstance(result.exception, InputError)
     assert not (tmp_path / "predictor").exists()
+
+
+def test_a_norms_weights_become_part_of_the_predictor() -> None:
+    torch.manual_seed(1)
+    predictor = LowRank(torch.randn(4, 8), torch.randn(16, 4), torch.randn(16))
+    z, weight, bias = torch.randn(5, 8), torch.randn(8), torch.randn(8)
+    folded = predictor.before_affine(weight, bias)
+    assert torch.allclose(folded.logits(z), predictor.logits(z * weight + bias), atol=1e-4)

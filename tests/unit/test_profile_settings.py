@@ -19,6 +19,7 @@ from flashneuron.profile.settings import RunSettings
         ("hot", "auto", "auto"),
         ("hot", "0.5", 0.5),
         ("order", "coactivation", "coactivation"),
+        ("draft", "small.fnpkg", "small.fnpkg"),
         ("temperature", "0", 0.0),
         ("top_p", "1", 1.0),
         ("seed", "18446744073709551615", 2**64 - 1),
@@ -35,6 +36,7 @@ def test_accepted(name: str, text: str, value: object) -> None:
         ("window", "0"), ("window", "1.5"), ("window", "-1"), ("window", "all"), ("window", "٤"),
         ("residency", "resident"), ("layout", ""), ("kv", "int4"), ("predictor", "lowrank,none"),
         ("hot", "1.5"), ("hot", "warm"), ("order", "random"),
+        ("draft", ""), ("draft_tokens", "0"), ("draft_tokens", "17"),
         ("threads", "0"), ("io_threads", "257"), ("max_new_tokens", "0"), ("context", "x"),
         ("read_gap", "65M"), ("read_gap", "-1"), ("max_read", "0"), ("max_read", "4095"), ("max_read", "1G"),
         ("temperature", "-0.1"), ("temperature", "nan"), ("temperature", "inf"), ("top_k", "-1"),
@@ -55,6 +57,13 @@ def test_runner_keys_hold_only_what_was_asked() -> None:
     )
     assert asked.to_keys() == {"ram": "16777216", "io_threads": "8", "temperature": "0.8", "ignore_eos": "1"}
     assert RunSettings().to_keys() == {}
+
+
+def test_a_draft_of_none_is_none_and_its_tokens_need_one() -> None:
+    assert RunSettings.parse({"draft": "none", "draft_tokens": "2"}) == RunSettings()
+    assert RunSettings.parse({"draft": "p", "draft_tokens": "2"}).to_keys() == {"draft": "p", "draft_tokens": "2"}
+    with pytest.raises(InputError, match="--draft-tokens needs --draft PKG"):
+        RunSettings.parse({"draft": None, "draft_tokens": "2"})
 
 
 def test_of_runtime_drops_sampling_and_length() -> None:

@@ -45,6 +45,12 @@ LADDER = (
     Rung("+ co-activation order", _cached(window="auto", hot="auto", order="coactivation", overlap="off")),
     OURS,
 )
+_GATES = {"window": "auto", "hot": "auto", "order": "coactivation", "gate_first": "on"}
+# Of gated models: what reading in two phases does to ours.
+GATE_FIRST = (
+    Rung("ours, gates first", _cached(**_GATES)),
+    Rung("ours, gates first, split", _cached(**_GATES | {"layout": "split"})),
+)
 SHORT = (NAIVE, HYBRID, Rung("+ bundling", {**_WINDOW, "layout": "bundled"}, 24, 6), OURS)
 
 

@@ -40,7 +40,13 @@ class Synthetic:
         return Package.open(self.path)
 
 
-OPT_67B_FP16 = Synthetic("opt-6.7b", "fp16", "int8", "bundled,split")
+FP16_CHECKPOINTS = {"opt-6.7b": 13_316_947_968, "falcon-7b": 13_843_441_408, "llama-2-7b": 13_476_831_232}  # bytes
+
+
+def ladder_package(shape: str) -> Synthetic:
+    return Synthetic(shape, "fp16", "int8", "bundled,split")
+
+
 OPT_67B_INT4 = Synthetic("opt-6.7b", "int4", "int4")
 OPT_27B_INT8 = Synthetic("opt-2.7b", "int8", "int8")
 

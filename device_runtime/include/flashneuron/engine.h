@@ -18,7 +18,7 @@
 namespace flashneuron {
 
 struct BudgetRole {
-  std::string name;  // process, attention, head, predictor, kv, staging, neurons, embedding
+  std::string name;  // process, attention, head, predictor, kv, staging, draft (if there is one), neurons, embedding
   int64_t bytes = 0;
 };
 
@@ -64,7 +64,10 @@ class Engine {
 
   // The options with every choice made.
   const Options& settings() const;
+  // In force now: a session may change it.
   const Budget& budget() const;
+  // What of `ram_bytes` each role would get from Session::set_budget().
+  Budget budget_of(int64_t ram_bytes) const;
   const EngineFacts& facts() const;
   // With options.etdump: what programs ran since the last call, as a part of the profile of that name. Error: kIo.
   Status write_profile(const std::string& phase);

@@ -39,6 +39,10 @@ struct Options {
   // Prompt and output together, if known: the KV cache then holds just these, or the model's longest context if that is
   // shorter; absent: the model's longest.
   std::optional<int64_t> expected_tokens;
+  // Speculative decoding, which changes no token: folder of a small package of the same vocabulary, in the same store,
+  // that drafts so many tokens at a time. All of it stays in DRAM, and counts in ram_bytes. Absent: none.
+  std::optional<std::string> draft;
+  uint32_t draft_tokens = 4;  // 1 to 16
 };
 
 struct Sampling {

@@ -1,10 +1,12 @@
-// Session: one conversation with an engine: KV cache, neuron caches, position. Not thread safe.
+// Session: one conversation with an engine: KV cache, neuron caches, position. Not thread safe, but for
+// request_budget().
 // After an error a session is poisoned: every call but reset() fails with kInternal.
 #pragma once
 
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <span>
 #include <vector>
 
@@ -19,13 +21,25 @@ enum class Finish { kEos, kLength, kStopped };
 struct TokenEvent {
   int64_t index = 0;
   int32_t id = 0;
-  Counters counters;  // what this token cost; the first comes out of the prefill and costs only its head
+  // What this token cost; the first comes out of the prefill and costs only its head. With a draft, an equal part of
+  // what its round cost.
+  Counters counters;
 };
 
-// Called as work is done; a false answer stops the generation after that token.
+// What came of a change of the budget.
+struct BudgetChange {
+  int64_t ram_bytes = 0;
+  int64_t neurons_bytes = 0;  // of them, for neurons
+  uint64_t cache_rows = 0;    // neurons that the caches have room for, all layers together
+  int64_t took_us = 0;        // wall time, which counts in no token
+};
+
+// Called as work is done; a false answer stops the generation after that token. A call may set_budget().
 struct GenerationListener {
   std::function<void(int64_t tokens, const Counters& counters)> on_prefill;
   std::function<bool(const TokenEvent& token)> on_token;
+  // A requested budget is in force from the next token on, or was refused and nothing has changed.
+  std::function<void(const Result<BudgetChange>& change)> on_budget = nullptr;
 };
 
 struct LayerStats {
@@ -34,11 +48,19 @@ struct LayerStats {
   uint32_t cache_rows = 0;       // neurons in DRAM at the end
 };
 
+// With a draft: its work, and what came of it.
+struct Speculation {
+  int64_t rounds = 0;    // passes of the package over drafted tokens; a last token may need none
+  int64_t drafted = 0;   // tokens
+  int64_t accepted = 0;  // of them, those that the package would have given too
+};
+
 struct Generation {
   std::vector<int32_t> token_ids;  // generated, without the end token
   Finish finish = Finish::kLength;
-  int64_t decode_steps = 0;  // tokens that were computed one by one: all but the first
-  Counters totals;           // sum over decode steps
+  int64_t decode_steps = 0;                // tokens after the first, the end token among them
+  std::optional<Speculation> speculation;  // absent without a draft
+  Counters totals;                         // sum over decode steps
   std::vector<LayerStats> layers;
 };
 
@@ -80,11 +102,24 @@ class Session {
   Counters totals() const;
   int64_t decode_steps() const;
   std::vector<LayerStats> layers() const;
-  // Forgets everything and heals a poisoned session.
+  // Another number of DRAM from the next token on, for what the budget leaves to neurons: caches (window and hot set)
+  // shrink at once, and what they no longer hold is the system's when this returns; what they gain they fill as neurons
+  // come by. An embedding table in DRAM goes when it no longer fits, and stays on flash from then on. No bit of any
+  // result changes. Call it between calls, or from a listener's call. It holds for the engine's later sessions too.
+  // Errors, after which all is as it was: kBudgetTooSmall (Engine::budget_of() has the table), kIo, kCorrupt,
+  // kInternal.
+  Result<BudgetChange> set_budget(int64_t ram_bytes);
+  // The same at the next token boundary of this session's work, from any thread, for instance when the system asks for
+  // memory. Of several requests before that, the last one counts. on_budget tells what came of it; a score tells
+  // nobody.
+  void request_budget(int64_t ram_bytes);
+  // Forgets everything and heals a poisoned session; the budget stays.
   void reset();
 
  private:
-  Status step(int32_t id);
+  void count_steps(size_t tokens);
+  // Between tokens: carries out what was requested.
+  void take_request(const GenerationListener& listener);
   void start_over();
   std::unique_ptr<SessionState> state_;
 };

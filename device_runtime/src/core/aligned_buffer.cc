@@ -1,6 +1,7 @@
 #include "core/aligned_buffer.h"
 
 #include <sys/mman.h>
+#include <unistd.h>
 
 #include <cstdint>
 #include <cstdlib>
@@ -32,6 +33,34 @@ Result<AlignedBuffer> AlignedBuffer::create(size_t bytes, Pages pages) {
   buffer.data_.reset(static_cast<std::byte*>(data));
   buffer.bytes_ = round_up(bytes, kAlignment);
   return buffer;
+}
+
+Result<AlignedBuffer> AlignedBuffer::reserve(size_t bytes) {
+  if (bytes == 0) return AlignedBuffer();
+  const size_t alignment = bytes >= kLargeFrom ? kLargePage : kAlignment;
+  const bool fits = bytes <= static_cast<size_t>(PTRDIFF_MAX) - kAlignment - alignment;
+  const size_t mapped = fits ? round_up(bytes, kAlignment) + alignment : 0;
+  // Without a reservation of memory: what is never used must not count where the system gives no more than it has.
+  constexpr int kKind = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE;
+  void* const start = fits ? mmap(nullptr, mapped, PROT_READ | PROT_WRITE, kKind, -1, 0) : MAP_FAILED;
+  if (start == MAP_FAILED) {
+    return Status(StatusCode::kOutOfMemory, "no addresses for a buffer of " + std::to_string(bytes) + " bytes");
+  }
+  std::byte* const first = static_cast<std::byte*>(start);
+  const size_t skipped = round_up(reinterpret_cast<uintptr_t>(first), alignment) - reinterpret_cast<uintptr_t>(first);
+  AlignedBuffer buffer =
+      adopt(first + skipped, round_up(bytes, kAlignment), [start, mapped](std::byte*) { (void)munmap(start, mapped); });
+  buffer.use(0);
+  return buffer;
+}
+
+void AlignedBuffer::use(size_t bytes) {
+  // A large page across the end would take memory beyond it, so the last ones are small.
+  const size_t large = bytes >= kLargeFrom ? round_down(bytes, kLargePage) : 0;
+  if (large > 0) (void)madvise(data_.get(), large, MADV_HUGEPAGE);
+  if (large < bytes_) (void)madvise(data_.get() + large, bytes_ - large, MADV_NOHUGEPAGE);
+  const size_t kept = round_up(bytes, static_cast<size_t>(sysconf(_SC_PAGESIZE)));
+  if (kept < bytes_) (void)madvise(data_.get() + kept, bytes_ - kept, MADV_DONTNEED);
 }
 
 AlignedBuffer AlignedBuffer::adopt(std::byte* data, size_t bytes, std::function<void(std::byte*)> release) {

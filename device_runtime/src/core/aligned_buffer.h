@@ -24,6 +24,9 @@ class AlignedBuffer {
   // direct read into which is one piece of memory for the storage where small ones are many. A buffer of many megabytes
   // asks for them anyhow. Error: kOutOfMemory.
   static Result<AlignedBuffer> create(size_t bytes, Pages pages = Pages::kAny);
+  // Addresses for `bytes`, rounded up likewise: memory comes when use() and then a write ask for it. Error:
+  // kOutOfMemory.
+  static Result<AlignedBuffer> reserve(size_t bytes);
   // `bytes` at `data`, aligned to a page at least, given to `release` in the end.
   static AlignedBuffer adopt(std::byte* data, size_t bytes, std::function<void(std::byte*)> release);
 
@@ -31,6 +34,9 @@ class AlignedBuffer {
   const std::byte* data() const { return data_.get(); }
   size_t size() const { return bytes_; }
   std::span<std::byte> span() { return {data_.get(), bytes_}; }
+  // Of what reserve() gave: the first `bytes` bytes are in use from now on, in large pages where a whole one fits into
+  // many megabytes; the pages after them go back to the system, and are zero if they are ever used again.
+  void use(size_t bytes);
 
  private:
   struct Free {

@@ -1,9 +1,11 @@
 #include "decode/embedding.h"
 
 #include <algorithm>
+#include <string>
 #include <utility>
 
 #include "kernels/kernels.h"
+#include "package/file_io.h"
 
 namespace flashneuron {
 
@@ -21,10 +23,15 @@ Result<Embedding> Embedding::open(const Package& package, ReadBatch& batch) {
   return embedding;
 }
 
-Result<Embedding> Embedding::load(const Package& package) {
-  Embedding embedding(package.manifest());
-  FN_ASSIGN_OR_RETURN(embedding.resident_, package.read(package.manifest().embedding.file));
-  return embedding;
+Status Embedding::load(const Package& package) {
+  const std::string path = package.path_of(package.manifest().embedding.file);
+  FN_ASSIGN_OR_RETURN(const InputFile file, InputFile::open(path));
+  const uint64_t bytes = package.bytes_of(package.manifest().embedding.file);
+  FN_ASSIGN_OR_RETURN(AlignedBuffer table, AlignedBuffer::reserve(bytes));
+  table.use(bytes);
+  FN_RETURN_IF_ERROR(file.read(0, table.span().first(bytes)));
+  resident_ = std::move(table);
+  return {};
 }
 
 Status Embedding::embed(std::span<const int32_t> ids, uint32_t first_position, std::span<float> out,
@@ -37,7 +44,7 @@ Status Embedding::embed(std::span<const int32_t> ids, uint32_t first_position, s
   std::fill(out.begin(), out.end(), 0.0f);
 
   const auto length = static_cast<uint32_t>(row_bytes(dtype_, hidden_size_));
-  if (batch_ == nullptr) {
+  if (resident()) {
     for (const uint32_t row : rows) add_row(row, resident_.data() + uint64_t{row} * length, ids, first_position, out);
     return {};
   }

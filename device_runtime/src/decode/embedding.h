@@ -6,6 +6,7 @@
 #include <span>
 #include <vector>
 
+#include "core/aligned_buffer.h"
 #include "decode/read_batch.h"
 #include "flash/flash_reader.h"
 #include "flashneuron/stats.h"
@@ -18,8 +19,11 @@ class Embedding {
  public:
   // All references must outlive it. Errors: those of FlashReader::open.
   static Result<Embedding> open(const Package& package, ReadBatch& batch);
-  // The same with the whole table in DRAM. Error: kIo.
-  static Result<Embedding> load(const Package& package);
+  // From now on the whole table is in DRAM. Errors: kIo, kOutOfMemory.
+  Status load(const Package& package);
+  // From now on rows come from flash again; the copy's memory goes back to the system.
+  void unload() { resident_ = {}; }
+  bool resident() const { return resident_.size() > 0; }
 
   // out[t] = token[ids[t]] + position[first_position + t], [ids.size(), hidden_size]. Precondition: ids and positions
   // are in range. Errors: kIo.
@@ -35,9 +39,9 @@ class Embedding {
   uint32_t vocab_size_;
   uint32_t position_rows_;
   DType dtype_;
-  std::vector<std::byte> resident_;  // the whole file, or empty
+  AlignedBuffer resident_;  // the whole file, or empty
   uint32_t file_ = 0;
-  ReadBatch* batch_ = nullptr;  // null when resident
+  ReadBatch* batch_ = nullptr;
   std::vector<float> row_;
 };
 

@@ -1,6 +1,7 @@
 #include "decode/ffn_stage.h"
 
 #include <algorithm>
+#include <bit>
 #include <cstring>
 #include <numeric>
 #include <utility>
@@ -9,6 +10,14 @@
 #include "telemetry/trace.h"
 
 namespace flashneuron {
+
+namespace {
+
+int64_t count_fired(std::span<const float> activations) {
+  return std::count_if(activations.begin(), activations.end(), [](float each) { return each != 0; });
+}
+
+}  // namespace
 
 FfnWeights::RowPointers FfnWeights::rows_of(const std::byte* record) const {
   return {record, record + vector_bytes(), record + 2 * vector_bytes()};
@@ -54,37 +63,12 @@ Result<std::unique_ptr<FfnStage>> FfnStage::create(const FfnWeights& weights, co
   std::unique_ptr<FfnStage> stage(new FfnStage(weights, files, staging, pool, max_tokens, options));
   for (uint32_t layer = 0; layer < weights.biases.size(); ++layer) {
     const uint32_t bytes = cache_row_bytes(weights.hidden_size, weights.dtype, weights.gated());
-    FN_ASSIGN_OR_RETURN(NeuronCache cache, NeuronCache::create(weights.ffn_size, options.capacity_rows[layer], bytes));
+    FN_ASSIGN_OR_RETURN(NeuronCache cache,
+                        NeuronCache::create(weights.ffn_size, options.caches.capacity_rows[layer], bytes));
     stage->layers_.push_back({std::move(cache), WindowPolicy(weights.ffn_size, options.window)});
-    std::span<const uint32_t> pinned;
-    if (!options.keep_misses) {
-      pinned = std::span(stage->all_).first(options.capacity_rows[layer]);
-    } else if (!options.pinned.empty()) {
-      pinned = options.pinned[layer];
-    }
-    FN_RETURN_IF_ERROR(stage->load_pinned(layer, pinned));
+    FN_RETURN_IF_ERROR(stage->load_pinned(layer, stage->pinned(options.caches, layer)));
   }
   return stage;
-}
-
-Status FfnStage::load_pinned(uint32_t layer, std::span<const uint32_t> pinned) {
-  Layer& state = layers_[layer];
-  NeuronBatch& batch = demand_.front();
-  Counters ignored;
-  for (const uint32_t neuron : pinned) state.policy.pin(neuron);
-  // In order of places, so that the rounds together read the flash once from front to back.
-  std::vector<uint32_t> by_place(pinned.begin(), pinned.end());
-  std::sort(by_place.begin(), by_place.end(),
-            [&](uint32_t a, uint32_t b) { return files_.place(layer, a) < files_.place(layer, b); });
-  for (std::span<const uint32_t> rest = by_place; !rest.empty();) {
-    FN_ASSIGN_OR_RETURN(const size_t started, batch.start(layer, rest, files_.all_rows(), ignored));
-    FN_RETURN_IF_ERROR(batch.wait_all(ignored));
-    for (size_t i = 0; i < started; ++i) copy(row(batch, i), insert(state, batch.neurons()[i]));
-    rest = rest.subspan(started);
-  }
-  batch.clear();
-  state.pinned = state.cache.size();
-  return {};
 }
 
 Status FfnStage::begin(uint32_t layer, std::span<const float> x, std::span<const uint32_t> selected,
@@ -100,7 +84,10 @@ Status FfnStage::begin(uint32_t layer, std::span<const float> x, std::span<const
     make_room(state, options_.gate_first ? 0 : misses, counters);  // silent neurons need no room
   }
   call_.gate_first = options_.gate_first;
-  return start(layer, x, 1, selected, [](uint32_t) { return true; }, counters);
+  const Keep keep = [this, layer](uint32_t neuron) {
+    return options_.keep_misses || layers_[layer].policy.is_pinned(neuron);
+  };
+  return start(layer, x, 1, selected, keep, counters);
 }
 
 Status FfnStage::finish(std::span<float> out, Counters& counters) { return walk(out, counters); }
@@ -125,7 +112,8 @@ Status FfnStage::read_early(uint32_t layer, std::span<const uint32_t> predicted,
 Status FfnStage::dense(uint32_t layer, std::span<const float> x, size_t tokens, std::span<float> out,
                        Counters& counters) {
   call_.gate_first = options_.gate_first && tokens == 1;
-  FN_RETURN_IF_ERROR(start(layer, x, tokens, all_, [](uint32_t) { return false; }, counters));
+  const Keep keep = [&](uint32_t neuron) { return layers_[layer].policy.is_pinned(neuron); };
+  FN_RETURN_IF_ERROR(start(layer, x, tokens, all_, keep, counters));
   return walk(out, counters);
 }
 
@@ -149,9 +137,12 @@ Status FfnStage::dense_and_seed(uint32_t layer, std::span<const float> x, size_t
 }
 
 size_t FfnStage::choose_seeds(Layer& layer, const Selections& selections, Counters& counters) {
-  std::fill(chosen_.begin(), chosen_.end(), false);
   std::vector<std::vector<uint32_t>> newest_first;
   size_t chosen = 0;
+  for (const uint32_t neuron : all_) {
+    chosen_[neuron] = layer.policy.is_pinned(neuron) && !layer.cache.contains(neuron);
+    chosen += chosen_[neuron];
+  }
   while (chosen < layer.cache.capacity() && (!options_.window || newest_first.size() < *options_.window)) {
     const std::optional<std::span<const uint32_t>> selection = selections();
     if (!selection) break;
@@ -180,26 +171,30 @@ void FfnStage::make_room(Layer& layer, size_t room, Counters& counters) {
 }
 
 Status FfnStage::start(uint32_t layer, std::span<const float> x, size_t tokens, std::span<const uint32_t> selected,
-                       Keep keep, Counters& counters) {
+                       Keep keep, Counters& counters, std::span<const uint32_t> masks) {
   const Layer& state = layers_[layer];
   NeuronBatch& early = early_[layer % 2];
   if (early.layer() != layer) early.clear();
   call_.layer = layer;
   call_.tokens = tokens;
   call_.selected = selected;
+  call_.masks = masks;
   call_.keep = std::move(keep);
   call_.demand.clear();
   call_.started = 0;
   call_.rows.assign(selected.size(), {});
   call_.missed.assign(selected.size(), false);
   for (size_t i = 0; i < selected.size(); ++i) {
+    const int64_t uses = masks.empty() ? 1 : std::popcount(masks[i]);
+    counters.selected += uses;
     if (const std::byte* record = state.cache.find(selected[i])) {
       call_.rows[i] = weights_.row(layer, selected[i], weights_.rows_of(record));
-      ++counters.hits;
+      counters.hits += uses;
       continue;
     }
     call_.missed[i] = true;
     ++counters.misses;
+    counters.hits += uses - 1;
     if (early.find(selected[i])) {
       ++counters.early_used;
     } else if (!options_.read_all) {
@@ -207,7 +202,6 @@ Status FfnStage::start(uint32_t layer, std::span<const float> x, size_t tokens, 
     }
   }
   if (options_.read_all) call_.demand = all_;
-  counters.selected += static_cast<int64_t>(selected.size());
   {
     const TimedSpan span(queue_.spans(), SpanKind::kFfn, counters.ffn_us);
     const std::span<const float> bias(weights_.biases[layer]);
@@ -268,10 +262,7 @@ Status FfnStage::walk(std::span<float> out, Counters& counters) {
     begin = end;
   }
   early_[call_.layer % 2].clear();
-  if (call_.tokens == 1) {
-    const auto activations = std::span(activations_).first(selected.size());
-    counters.fired += std::count_if(activations.begin(), activations.end(), [](float each) { return each != 0; });
-  }
+  if (call_.tokens == 1) counters.fired += count_fired(std::span(activations_).first(selected.size()));
   const TimedSpan span(queue_.spans(), SpanKind::kFfn, counters.ffn_us);
   accumulator_.finish(out);
   return {};
@@ -301,8 +292,10 @@ void FfnStage::add(size_t begin, size_t end, Counters& counters) {
   {
     const TimedSpan span(queue_.spans(), SpanKind::kFfn, counters.ffn_us);
     if (call_.tokens > 1) {
-      accumulator_.activate(rows, activations_);
+      const bool masked = !call_.masks.empty();
+      accumulator_.activate(rows, activations_, masked ? call_.masks.subspan(begin, rows.size()) : call_.masks);
       accumulator_.add(rows, activations_);
+      if (masked) counters.fired += count_fired(std::span(activations_).first(rows.size() * call_.tokens));
     } else {
       arrived_.clear();
       for (size_t i = begin; i < end; ++i) {
@@ -356,16 +349,6 @@ void FfnStage::copy(const NeuronRow& row, std::byte* record) const {
 
 uint32_t FfnStage::window_union(uint32_t layer) const {
   return options_.keep_misses ? layers_[layer].policy.union_size() : 0;
-}
-
-void FfnStage::reset() {
-  for (NeuronBatch& batch : demand_) batch.clear();
-  for (NeuronBatch& batch : early_) batch.clear();
-  if (!options_.keep_misses) return;
-  for (Layer& layer : layers_) {
-    layer.cache.shrink_to(layer.pinned);
-    layer.policy.reset();
-  }
 }
 
 }  // namespace flashneuron

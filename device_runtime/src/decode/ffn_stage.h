@@ -2,9 +2,12 @@
 //
 // One algorithm serves all residencies; they differ only in what stays in the caches:
 //   naive   nothing: every row is read, used and forgotten.
-//   hybrid  pinned rows, loaded once; misses are forgotten.
+//   hybrid  pinned rows, loaded once; other misses are forgotten.
 //   cached  with a predictor, a pinned hot set, loaded once, and the window's neurons: misses are inserted after the
 //           window policy made room; without one, pinned rows as in hybrid, as many as the budget holds.
+// Between tokens the caches may shrink and grow (resize). Who is pinned only then is not loaded there and then, which
+// would hold a token up: its row is copied when it is read anyway, by the first token that selects it, or that reads
+// everything. A prefill keeps such rows before any others.
 //
 // A call for one layer has three steps, so that flash and processor work at the same time:
 //   begin   split the selected neurons (ascending; all of them when dense) into cached ones, ones that are on their way
@@ -18,6 +21,13 @@
 //
 // What does not fit into a staging area at once comes in rounds: two areas take turns, so that one is filled while the
 // other is computed from.
+//
+// Drafted tokens (decode/decoder.h, verify) go through the same steps together: the union of what they select is found
+// or read once, and each row is computed for the tokens that select it. Which of them count is known only when all
+// layers are done. Until then the window knows the first token alone, which always counts; what the others use is held.
+// Misses go into the cache as ever, those of the first token before those of the others. settle() then tells the window
+// which tokens count. What only rejected ones selected is unused, and the first to go: at once with a window of k
+// tokens. Where the capacity is short, its room came from the oldest, as the room of a token that counts does.
 //
 // gate_first (gated models, one token at a time) reads in two phases: the gates of all misses, then up rows and down
 // columns of those alone that their gate lets fire (kernels::gate_passes). The others are silent whatever the rest of
@@ -45,15 +55,21 @@
 
 namespace flashneuron {
 
-struct FfnStageOptions {
-  bool read_all = false;                // naive: every row of the layer is read, selected or not
-  bool keep_misses = false;             // cached with a predictor; otherwise cached rows are pinned
-  bool overlap = true;                  // compute while reads are in flight; off: wait for them first
-  bool gate_first = false;              // gated models, without read_all: read in two phases
-  std::optional<uint32_t> window;       // tokens; absent: as many as the capacity holds
+// What of the neurons DRAM holds.
+struct CacheShares {
   std::vector<uint32_t> capacity_rows;  // per layer
-  // With keep_misses, per layer and at most its capacity: neurons loaded at the start and never evicted. Empty: none.
+  // With keep_misses, per layer and at most its capacity: neurons that are never evicted. Empty: none. Without, the
+  // first ones of each layer are pinned, as many as its capacity.
   std::vector<std::vector<uint32_t>> pinned;
+};
+
+struct FfnStageOptions {
+  bool read_all = false;           // naive: every row of the layer is read, selected or not
+  bool keep_misses = false;        // cached with a predictor; otherwise cached rows are pinned
+  bool overlap = true;             // compute while reads are in flight; off: wait for them first
+  bool gate_first = false;         // gated models, without read_all: read in two phases
+  std::optional<uint32_t> window;  // tokens; absent: as many as the capacity holds
+  CacheShares caches;
 };
 
 // What of every layer's FFN is always in DRAM.
@@ -79,6 +95,12 @@ struct FfnWeights {
   NeuronRow row(uint32_t layer, uint32_t neuron, const RowPointers& rows) const;
 };
 
+// What the tokens of one chunk select, each for itself: at most 32.
+struct ChunkSelection {
+  std::vector<uint32_t> neurons;  // that any of them selects, ascending
+  std::vector<uint32_t> tokens;   // by neuron of `neurons`: bit t is set if token t selects it
+};
+
 class FfnStage {
  public:
   static constexpr size_t kMaxRows = 1024;  // rows that one call hands to the accumulator
@@ -93,6 +115,13 @@ class FfnStage {
   // out: [hidden_size]; x and selected must outlive finish.
   Status begin(uint32_t layer, std::span<const float> x, std::span<const uint32_t> selected, Counters& counters);
   Status finish(std::span<float> out, Counters& counters);
+  // The same of several tokens, not with gate_first: begin, then finish. Of these only the first counts for the window,
+  // until settle() says how many, from the first on, do. x, out: [tokens, hidden_size]. Each token's bits are those
+  // that it has alone. Counters: a neuron is selected once by each token; if it is read, that is one miss, and hits for
+  // the others.
+  Status begin(uint32_t layer, std::span<const float> x, size_t tokens, const ChunkSelection& selected,
+               Counters& counters);
+  void settle(uint32_t layer, const ChunkSelection& selected, size_t count, Counters& counters);
   // Whether an early prediction for this layer can save anything.
   bool wants_early(uint32_t layer) const;
   // Starts reading those of `predicted` (ascending) that `layer` does not hold, as many as fit; its begin takes them
@@ -107,6 +136,9 @@ class FfnStage {
   Status dense_and_seed(uint32_t layer, std::span<const float> x, size_t tokens, const Selections& selections,
                         std::span<float> out, Counters& counters);
 
+  // From the next token on, other shares; evicts what has no room any more. Not between begin and finish.
+  void resize(const CacheShares& caches);
+
   bool keeps_misses() const { return options_.keep_misses; }
   uint32_t cached_rows(uint32_t layer) const { return layers_[layer].cache.size(); }
   // Distinct neurons of the last k tokens, or of all tokens so far without a window; 0 if misses are not kept.
@@ -118,21 +150,25 @@ class FfnStage {
   struct Layer {
     NeuronCache cache;
     WindowPolicy policy;
-    uint32_t pinned = 0;  // rows
   };
   using Keep = std::function<bool(uint32_t)>;
 
   FfnStage(const FfnWeights& weights, const NeuronFiles& files, Staging& staging, ThreadPool& pool, size_t max_tokens,
            FfnStageOptions options);
+  // Of a layer, by `caches`.
+  std::span<const uint32_t> pinned(const CacheShares& caches, uint32_t layer) const;
   Status load_pinned(uint32_t layer, std::span<const uint32_t> pinned);
+  // The neurons of one token of a chunk, ascending; valid until the next call.
+  std::span<const uint32_t> of_token(const ChunkSelection& selected, size_t token);
   // Evicts what the policy wants gone so that `room` rows fit.
   void make_room(Layer& layer, size_t room, Counters& counters);
-  // Marks the neurons of the newest selections in chosen_ and makes room for them. Returns how many of them are not
-  // cached.
+  // Marks pinned neurons that are not there and those of the newest selections in chosen_, and makes room for them.
+  // Returns how many of them are not cached.
   size_t choose_seeds(Layer& layer, const Selections& selections, Counters& counters);
   // The two halves of every call. Misses for which keep(neuron) holds are inserted while there is room.
+  // `masks`: ChunkSelection::tokens; empty: every token selects all.
   Status start(uint32_t layer, std::span<const float> x, size_t tokens, std::span<const uint32_t> selected, Keep keep,
-               Counters& counters);
+               Counters& counters, std::span<const uint32_t> masks = {});
   // Phase one: multiplies the gates of what is missed, and takes silent neurons out of the call.
   Status read_gates(Counters& counters);
   // Of what is missed and in this batch of gates: waits for it, notes the products, and gives those that pass a row in
@@ -160,6 +196,7 @@ class FfnStage {
     size_t tokens = 0;
     bool gate_first = false;
     std::span<const uint32_t> selected;
+    std::span<const uint32_t> masks;  // by selected neuron; empty: every token selects all
     Keep keep;
     std::vector<uint32_t> demand;  // neurons to read on demand, ascending
     size_t started = 0;            // of them, in rounds that have been started
@@ -181,7 +218,8 @@ class FfnStage {
   std::vector<NeuronRow> arrived_;
   std::vector<float> arrived_activations_;
   std::vector<float> activations_;  // one token: by selected neuron; several: of one add(), [rows, tokens]
-  std::vector<bool> chosen_;        // by neuron: a seed of the window
+  std::vector<uint32_t> of_token_;
+  std::vector<bool> chosen_;  // by neuron: a seed of the window
   // Of gate_first; by neuron, of the call's misses alone.
   std::vector<float> gate_products_;
   std::vector<std::byte*> reserved_;  // its row in the cache, its gate there already; null: none

@@ -47,6 +47,8 @@ std::optional<std::string> npu_refusal(const Manifest& manifest, const Options& 
   if (options.backend.starts_with(kQnn) && options.backend != facts.backend) {
     return "this device is " + *options.soc + "; use backend=qnn";
   }
+  if (options.draft)
+    return "on an NPU bits depend on how many tokens are computed together, and a draft must change none";
   if (options.kv != KvType::kFp16) return "the NPU's programs need kv=fp16";
   if (context > facts.contexts.back()) {
     return "the NPU's programs hold a context of " + std::to_string(facts.contexts.back()) + " tokens, " +

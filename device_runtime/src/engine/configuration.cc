@@ -132,6 +132,32 @@ uint64_t choose_staging(const Configuration& chosen) {
   return round_up(std::max(std::clamp<uint64_t>(half_layer, 1 * kMiB, 32 * kMiB), least), AlignedBuffer::kLargePage);
 }
 
+// Precondition: everything else is chosen.
+Status choose_draft(Configuration& chosen) {
+  const Options& options = chosen.options;
+  if (options.gate_first) {
+    return {StatusCode::kUnsupported, "gate_first=on reads for one token at a time, a draft for several; use one"};
+  }
+  const uint32_t most = std::min(chosen.attention_facts().max_chunk, Decoder::kMostVerified) - 1;
+  if (options.draft_tokens > most) {
+    return {StatusCode::kUnsupported, "draft_tokens is " + std::to_string(options.draft_tokens) +
+                                          "; this package's programs verify at most " + std::to_string(most)};
+  }
+  Result<Configuration> configured = configure(draft_options(options));
+  const auto of_draft = [](const Status& status) { return Status(status.code(), "the draft: " + status.message()); };
+  if (!configured.ok()) return of_draft(configured.status());
+  const Configuration& draft = configured.value();
+  const uint32_t vocabulary = chosen.manifest().model.vocab_size;
+  if (draft.manifest().model.vocab_size != vocabulary) {
+    return {StatusCode::kUnsupported,
+            "the draft's vocabulary has " + std::to_string(draft.manifest().model.vocab_size) +
+                " tokens, the package's " + std::to_string(vocabulary) + "; use a draft of the same tokenizer"};
+  }
+  for (const std::string& warning : draft.warnings) chosen.warnings.push_back("the draft: " + warning);
+  chosen.draft_bytes = draft.budget.all_resident_bytes - role_bytes(draft.budget, "process");
+  return {};
+}
+
 uint64_t variant_bytes(const Configuration& chosen) {
   uint64_t bytes = 0;
   for (const FfnLayerFiles& layer : chosen.ffn_variant().layers) {
@@ -169,83 +195,114 @@ FixedRoles fixed_roles(const Configuration& chosen) {
                                sizeof(float) * chunk * FfnStage::kMaxRows +
                                sizeof(NeuronRow) * uint64_t{model.ffn_size};
   const uint64_t gates = chosen.options.gate_first ? (sizeof(float) + sizeof(std::byte*)) * model.ffn_size : 0;
+  const uint64_t verify = chosen.options.draft ? Decoder::verify_bytes(model) : 0;
   // Row maps and last uses (the policy's and the meter's) of every neuron, and the logits.
   const uint64_t maps = uint64_t{model.layers} * model.ffn_size * 32 + sizeof(float) * model.vocab_size;
-  fixed.staging = static_cast<int64_t>(chosen.staging_bytes + biases + scales + accumulator + gates + maps +
+  fixed.staging = static_cast<int64_t>(chosen.staging_bytes + biases + scales + accumulator + gates + maps + verify +
                                        Decoder::buffer_bytes(model, chunk, predictor_input));
+  fixed.draft = chosen.draft_bytes;
   return fixed;
 }
 
-// Gives each layer its rows: by frequencies, which also choose the hot set, else by what the predictor selects.
-Status share_neurons(Configuration& chosen, uint64_t rows) {
+uint32_t cache_row_bytes(const Configuration& chosen) {
+  const ModelFacts& model = chosen.manifest().model;
+  return FfnStage::cache_row_bytes(model.hidden_size, chosen.manifest().ffn.dtype, model.gated);
+}
+
+uint64_t rows_of(const Configuration& chosen, const Budget& budget) {
+  return static_cast<uint64_t>(role_bytes(budget, "neurons")) / cache_row_bytes(chosen);
+}
+
+OptionalRoles optional_roles(const Configuration& chosen) {
+  const ModelFacts& model = chosen.manifest().model;
+  const auto all = static_cast<int64_t>(uint64_t{cache_row_bytes(chosen)} * model.ffn_size * model.layers);
+  int64_t wanted = all;
+  if (chosen.options.residency == Residency::kNaive) wanted = 0;
+  if (chosen.options.residency == Residency::kHybrid) {
+    const uint64_t weights = static_cast<uint64_t>(chosen.fixed.attention + chosen.fixed.head) +
+                             chosen.package.role_bytes("embedding") + chosen.package.role_bytes("ffn_bias") +
+                             chosen.package.role_bytes("ffn_scales") + variant_bytes(chosen);
+    wanted = std::max<int64_t>(0, static_cast<int64_t>(weights / 2) - chosen.fixed.attention - chosen.fixed.head);
+  }
+  return {.neurons_wanted = wanted,
+          .neurons_all = all,
+          .embedding = static_cast<int64_t>(chosen.package.role_bytes("embedding")),
+          .embedding_wanted = chosen.options.residency == Residency::kCached};
+}
+
+bool keeps_misses(const Configuration& chosen) {
+  return chosen.options.residency == Residency::kCached && *chosen.options.predictor != PredictorKind::kNone;
+}
+
+// What came of the hot set that was asked for.
+void tell_hot(Configuration& chosen) {
+  uint64_t pinned = 0;
+  for (const std::vector<uint32_t>& layer : chosen.caches.pinned) pinned += layer.size();
+  if (chosen.hot.value_or(0) > 0 && chosen.caches.pinned.empty()) {
+    chosen.warnings.emplace_back(keeps_misses(chosen)
+                                     ? "hot is off: the package has no frequencies; export it again"
+                                     : "hot is off: only residency cached with a predictor has a hot set");
+  }
+  // Two decimals: what is printed can be asked for again.
+  const uint64_t rows = rows_of(chosen, chosen.budget);
+  chosen.options.hot =
+      rows == 0 ? 0 : std::round(100.0 * static_cast<double>(pinned) / static_cast<double>(rows)) / 100;
+}
+
+}  // namespace
+
+Budget split_ram(const Configuration& chosen, std::optional<int64_t> ram_bytes) {
+  FixedRoles fixed = chosen.fixed;
+  const int64_t everything = split_budget(fixed, chosen.rest, std::nullopt).all_resident_bytes;
+  fixed.process += std::min(ram_bytes.value_or(everything), everything) / kBytesPerPageTableByte;
+  return split_budget(fixed, chosen.rest, ram_bytes);
+}
+
+// By frequencies, which also choose the hot set, else by what the predictor selects.
+Result<CacheShares> share_neurons(const Configuration& chosen, const Budget& budget) {
   const Manifest& manifest = chosen.manifest();
   const uint32_t layers = manifest.model.layers;
-  const bool keeps_misses =
-      chosen.options.residency == Residency::kCached && *chosen.options.predictor != PredictorKind::kNone;
-  if (keeps_misses && !manifest.ffn.frequency.empty()) {
+  const uint64_t rows = rows_of(chosen, budget);
+  if (keeps_misses(chosen) && !manifest.ffn.frequency.empty()) {
     std::vector<std::vector<float>> frequency(layers);
     for (uint32_t layer = 0; layer < layers; ++layer) {
       FN_ASSIGN_OR_RETURN(frequency[layer], read_frequency(chosen.package, layer));
     }
-    NeuronShares shares = share_by_frequency(frequency, rows, chosen.options.hot);
-    chosen.capacity_rows = std::move(shares.capacity_rows);
-    chosen.pinned = std::move(shares.pinned);
-    uint64_t pinned = 0;
-    for (const std::vector<uint32_t>& layer : chosen.pinned) pinned += layer.size();
-    // Two decimals: what is printed can be asked for again.
-    chosen.options.hot =
-        rows == 0 ? 0 : std::round(100.0 * static_cast<double>(pinned) / static_cast<double>(rows)) / 100;
-    return {};
+    NeuronShares shares = share_by_frequency(frequency, rows, chosen.hot);
+    return CacheShares{std::move(shares.capacity_rows), std::move(shares.pinned)};
   }
-  if (chosen.options.hot.value_or(0) > 0) {
-    chosen.warnings.emplace_back(keeps_misses ? "hot is off: the package has no frequencies; export it again"
-                                              : "hot is off: only residency cached with a predictor has a hot set");
-  }
-  chosen.options.hot = 0;
   std::vector<double> activity(layers, 1.0);
   const PredictorFacts* lowrank = find_lowrank(manifest);
-  if (keeps_misses && lowrank) {
+  if (keeps_misses(chosen) && lowrank) {
     for (uint32_t layer = 0; layer < layers; ++layer) activity[layer] = lowrank->layers[layer].density;
     if (*std::max_element(activity.begin(), activity.end()) <= 0) activity.assign(layers, 1.0);
   }
-  chosen.capacity_rows = share_rows(rows, manifest.model.ffn_size, activity);
-  return {};
+  return CacheShares{share_rows(rows, manifest.model.ffn_size, activity), {}};
 }
 
-Status place_neurons(Configuration& chosen) {
-  const Manifest& manifest = chosen.manifest();
-  const ModelFacts& model = manifest.model;
-  const uint64_t row = FfnStage::cache_row_bytes(model.hidden_size, manifest.ffn.dtype, model.gated);
-  const auto all = static_cast<int64_t>(row * model.ffn_size * model.layers);
-  FixedRoles fixed = fixed_roles(chosen);
-  int64_t wanted = all;
-  if (chosen.options.residency == Residency::kNaive) wanted = 0;
-  if (chosen.options.residency == Residency::kHybrid) {
-    const uint64_t weights = static_cast<uint64_t>(fixed.attention + fixed.head) +
-                             chosen.package.role_bytes("embedding") + chosen.package.role_bytes("ffn_bias") +
-                             chosen.package.role_bytes("ffn_scales") + variant_bytes(chosen);
-    wanted = std::max<int64_t>(0, static_cast<int64_t>(weights / 2) - fixed.attention - fixed.head);
-  }
-  const OptionalRoles rest{.neurons_wanted = wanted,
-                           .neurons_all = all,
-                           .embedding = static_cast<int64_t>(chosen.package.role_bytes("embedding")),
-                           .embedding_wanted = chosen.options.residency == Residency::kCached};
-  const int64_t everything = split_budget(fixed, rest, std::nullopt).all_resident_bytes;
-  fixed.process += std::min(chosen.options.ram_bytes.value_or(everything), everything) / kBytesPerPageTableByte;
-  chosen.budget = split_budget(fixed, rest, chosen.options.ram_bytes);
-
-  return share_neurons(chosen, static_cast<uint64_t>(role_bytes(chosen.budget, "neurons")) / row);
+Options draft_options(const Options& chosen) {
+  Options draft;
+  draft.package = *chosen.draft;
+  draft.store = chosen.store;
+  draft.kv = chosen.kv;
+  draft.backend = "xnnpack";
+  draft.threads = chosen.threads;
+  draft.io_threads = chosen.io_threads;
+  draft.read_gap_bytes = chosen.read_gap_bytes;
+  draft.max_read_bytes = chosen.max_read_bytes;
+  draft.context = chosen.context;
+  return draft;
 }
-
-}  // namespace
 
 Result<Configuration> configure(const Options& options) {
   FN_ASSIGN_OR_RETURN(Package package, Package::open(options.package, options.store));
   Configuration chosen{.options = options,
                        .package = std::move(package),
+                       .fixed = {},
+                       .rest = {},
+                       .hot = options.hot,
                        .budget = {},
-                       .capacity_rows = {},
-                       .pinned = {},
+                       .caches = {},
                        .warnings = {},
                        .backend_why = {}};
   FN_RETURN_IF_ERROR(check_package(chosen.package));
@@ -254,7 +311,12 @@ Result<Configuration> configure(const Options& options) {
   FN_RETURN_IF_ERROR(choose_numbers(chosen));
   FN_RETURN_IF_ERROR(choose_attention(chosen));
   chosen.staging_bytes = choose_staging(chosen);
-  FN_RETURN_IF_ERROR(place_neurons(chosen));
+  if (chosen.options.draft) FN_RETURN_IF_ERROR(choose_draft(chosen));
+  chosen.fixed = fixed_roles(chosen);
+  chosen.rest = optional_roles(chosen);
+  chosen.budget = split_ram(chosen, chosen.options.ram_bytes);
+  FN_ASSIGN_OR_RETURN(chosen.caches, share_neurons(chosen, chosen.budget));
+  tell_hot(chosen);
   return chosen;
 }
 

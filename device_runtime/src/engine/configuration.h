@@ -3,10 +3,13 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "attention/attention_program.h"
+#include "decode/ffn_stage.h"
+#include "engine/memory_budget.h"
 #include "flashneuron/engine.h"
 #include "flashneuron/options.h"
 #include "flashneuron/status.h"
@@ -20,9 +23,12 @@ struct Configuration {
   size_t variant = 0;    // index into manifest().ffn.variants
   size_t attention = 0;  // index into manifest().attention
   uint64_t staging_bytes = 0;
+  int64_t draft_bytes = 0;  // of a draft's engine and session, without its process
+  FixedRoles fixed;         // but for page tables, which depend on the budget
+  OptionalRoles rest;
+  std::optional<double> hot;  // as asked; options.hot is what came of it
   Budget budget;
-  std::vector<uint32_t> capacity_rows;        // per layer
-  std::vector<std::vector<uint32_t>> pinned;  // per layer: the hot set, ascending; empty: none
+  CacheShares caches;
   std::vector<std::string> warnings;
   std::string backend_why;
   bool may_fall_back = false;  // BackendChoice's
@@ -38,5 +44,12 @@ struct Configuration {
 
 // Errors: those of Engine::budget().
 Result<Configuration> configure(const Options& options);
+// How the configuration splits `ram_bytes` (absent: all that it needs), which may be too few: see check_budget().
+Budget split_ram(const Configuration& chosen, std::optional<int64_t> ram_bytes);
+// The neurons that `budget` has room for, shared among the layers. Errors: kIo, kCorrupt.
+Result<CacheShares> share_neurons(const Configuration& chosen, const Budget& budget);
+
+// Those of the draft's own engine. Precondition: `chosen` has a draft, and every choice was made.
+Options draft_options(const Options& chosen);
 
 }  // namespace flashneuron

@@ -52,20 +52,20 @@ struct LoadedAttention {
   int64_t loaded_bytes = 0;
 };
 
-Result<LoadedAttention> load_chosen(const Configuration& chosen, OperatorProfile* profile) {
+Result<std::unique_ptr<AttentionProgram>> load_programs(const Configuration& chosen, OperatorProfile* profile) {
+  const AttentionFacts& facts = chosen.attention_facts();
+  if (!facts.is_npu()) return load_executorch_attention(chosen.package, facts, chosen.options.threads, profile);
+  return load_npu_attention(chosen.package, facts, static_cast<uint32_t>(*chosen.options.context),
+                            *chosen.options.npu_libraries, profile);
+}
+
+Result<LoadedAttention> load_chosen(const Configuration& chosen, OperatorProfile* profile,
+                                    const AttentionLoader& load) {
   FN_RETURN_IF_ERROR(check_budget(chosen.budget));
   const int64_t rss_before = read_process_memory().rss_bytes;
   const int64_t start_us = now_us();
   LoadedAttention loaded;
-  const AttentionFacts& facts = chosen.attention_facts();
-  if (facts.is_npu()) {
-    FN_ASSIGN_OR_RETURN(loaded.programs,
-                        load_npu_attention(chosen.package, facts, static_cast<uint32_t>(*chosen.options.context),
-                                           *chosen.options.npu_libraries, profile));
-  } else {
-    FN_ASSIGN_OR_RETURN(loaded.programs,
-                        load_executorch_attention(chosen.package, facts, chosen.options.threads, profile));
-  }
+  FN_ASSIGN_OR_RETURN(loaded.programs, load(chosen, profile));
   loaded.load_us = now_us() - start_us;
   loaded.loaded_bytes = std::max<int64_t>(0, read_process_memory().rss_bytes - rss_before);  // heap may be given back
   return loaded;
@@ -73,8 +73,9 @@ Result<LoadedAttention> load_chosen(const Configuration& chosen, OperatorProfile
 
 // Where the NPU's programs turn out not to load, or not to fit where the CPU's do, and nobody insisted on them, the
 // CPU's take their place in `chosen`.
-Result<LoadedAttention> load_attention(const Options& options, Configuration& chosen, OperatorProfile* profile) {
-  Result<LoadedAttention> loaded = load_chosen(chosen, profile);
+Result<LoadedAttention> load_attention(const Options& options, Configuration& chosen, OperatorProfile* profile,
+                                       const AttentionLoader& load) {
+  Result<LoadedAttention> loaded = load_chosen(chosen, profile, load);
   if (loaded.ok() || !chosen.attention_facts().is_npu() || !chosen.may_fall_back) return loaded;
   Options on_cpu = options;
   on_cpu.backend = "xnnpack";
@@ -84,7 +85,7 @@ Result<LoadedAttention> load_attention(const Options& options, Configuration& ch
   chosen = std::move(other);
   chosen.backend_why = (too_small ? "for the NPU, " : "") + loaded.status().message();
   chosen.warnings.push_back("the NPU is not used: " + chosen.backend_why);
-  return load_chosen(chosen, profile);
+  return load_chosen(chosen, profile, load);
 }
 
 // Tells the trace what the reader's files are; opening one again gives its number.
@@ -104,10 +105,7 @@ Status name_files(EngineState& state, Trace& trace) {
     if (naive) FN_RETURN_IF_ERROR(name(chosen.attention_facts().layers[layer], layer));
   }
   if (naive) FN_RETURN_IF_ERROR(name(chosen.attention_facts().head, {}));
-  if (naive || role_bytes(chosen.budget, "embedding") == 0) {
-    FN_RETURN_IF_ERROR(name(chosen.manifest().embedding.file, {}));
-  }
-  return {};
+  return name(chosen.manifest().embedding.file, {});
 }
 
 }  // namespace
@@ -121,21 +119,32 @@ Result<Budget> Engine::budget(const Options& options) {
 }
 
 Result<std::unique_ptr<Engine>> Engine::load(const Options& options, Trace* trace) {
+  FN_ASSIGN_OR_RETURN(std::unique_ptr<EngineState> state, load_engine(options, trace, load_programs));
+  return std::make_unique<Engine>(std::move(state));
+}
+
+Result<std::unique_ptr<EngineState>> load_engine(const Options& options, Trace* trace, const AttentionLoader& load) {
   SpanTrack* const spans = trace == nullptr ? nullptr : &trace->compute();
   const ScopedSpan span(spans, SpanKind::kLoad);
   FN_ASSIGN_OR_RETURN(Configuration configuration, configure(options));
+  std::unique_ptr<EngineState> draft;
+  if (configuration.options.draft) {
+    FN_RETURN_IF_ERROR(check_budget(configuration.budget));
+    FN_ASSIGN_OR_RETURN(draft, load_engine(draft_options(configuration.options), nullptr, load));
+  }
   // Programs first: while they are packed they need more than they keep, and nothing else is in DRAM yet.
   std::unique_ptr<OperatorProfile> profile;
   if (options.etdump) {
     FN_ASSIGN_OR_RETURN(profile, OperatorProfile::create(*options.etdump));
   }
-  FN_ASSIGN_OR_RETURN(LoadedAttention attention, load_attention(options, configuration, profile.get()));
+  FN_ASSIGN_OR_RETURN(LoadedAttention attention, load_attention(options, configuration, profile.get(), load));
   if (profile) configuration.warnings.emplace_back("etdump slows the run down and takes memory beside the budget");
   if (trace != nullptr) configuration.warnings.emplace_back("the trace takes memory beside the budget");
 
   auto state = std::make_unique<EngineState>(std::move(configuration));
   state->profile = std::move(profile);
   state->attention = std::move(attention.programs);
+  state->draft = std::move(draft);
   const Configuration& chosen = state->chosen;
   state->reader = make_pread_reader({.workers = chosen.options.io_threads, .trace = trace});
   const ReadTuning tuning{chosen.options.read_gap_bytes, chosen.options.max_read_bytes};
@@ -143,11 +152,8 @@ Result<std::unique_ptr<Engine>> Engine::load(const Options& options, Trace* trac
   FN_ASSIGN_OR_RETURN(Staging staging, Staging::create(*state->queue, chosen.staging_bytes));
   state->staging.emplace(std::move(staging));
   FN_ASSIGN_OR_RETURN(state->neuron_files, NeuronFiles::open(chosen.package, chosen.ffn_variant(), *state->reader));
-  if (role_bytes(chosen.budget, "embedding") > 0) {
-    FN_ASSIGN_OR_RETURN(state->embedding, Embedding::load(chosen.package));
-  } else {
-    FN_ASSIGN_OR_RETURN(state->embedding, Embedding::open(chosen.package, state->staging->demand[0]));
-  }
+  FN_ASSIGN_OR_RETURN(state->embedding, Embedding::open(chosen.package, state->staging->demand[0]));
+  if (role_bytes(chosen.budget, "embedding") > 0) FN_RETURN_IF_ERROR(state->embedding->load(chosen.package));
   if (chosen.options.residency == Residency::kNaive) {
     FN_ASSIGN_OR_RETURN(state->naive, open_naive(chosen, *state->staging));
   }
@@ -173,7 +179,7 @@ Result<std::unique_ptr<Engine>> Engine::load(const Options& options, Trace* trac
                   attention.loaded_bytes,
                   {}};
   if (chosen.attention_facts().is_npu()) state->facts.kv_in_place = state->attention->kv_memory() != nullptr;
-  return std::make_unique<Engine>(std::move(state));
+  return state;
 }
 
 Status Engine::write_profile(const std::string& phase) {
@@ -182,10 +188,15 @@ Status Engine::write_profile(const std::string& phase) {
 
 const Options& Engine::settings() const { return state_->chosen.options; }
 const Budget& Engine::budget() const { return state_->chosen.budget; }
+Budget Engine::budget_of(int64_t ram_bytes) const { return split_ram(state_->chosen, ram_bytes); }
 const EngineFacts& Engine::facts() const { return state_->facts; }
 
 Result<std::unique_ptr<Session>> Engine::new_session() {
-  EngineState& engine = *state_;
+  FN_ASSIGN_OR_RETURN(std::unique_ptr<SessionState> state, make_session(*state_));
+  return std::make_unique<Session>(std::move(state));
+}
+
+Result<std::unique_ptr<SessionState>> make_session(EngineState& engine) {
   const ScopedSpan span(engine.queue->spans(), SpanKind::kLoad);
   const Configuration& chosen = engine.chosen;
   const ModelFacts& model = chosen.manifest().model;
@@ -198,8 +209,7 @@ Result<std::unique_ptr<Session>> Engine::new_session() {
   ffn.overlap = chosen.options.overlap;
   ffn.gate_first = chosen.options.gate_first;
   ffn.window = chosen.options.window;
-  ffn.capacity_rows = chosen.capacity_rows;
-  ffn.pinned = chosen.pinned;
+  ffn.caches = chosen.caches;
   FN_ASSIGN_OR_RETURN(state->ffn, FfnStage::create(engine.weights, *engine.neuron_files, *engine.staging, engine.pool,
                                                    engine.attention->max_chunk(), ffn));
   state->decoder.emplace(DecoderParts{.model = model,
@@ -213,7 +223,11 @@ Result<std::unique_ptr<Session>> Engine::new_session() {
                                       .naive = engine.naive.empty() ? nullptr : &engine.naive});
   state->logits.resize(model.vocab_size);
   state->window_union_sum.resize(model.layers);
-  return std::make_unique<Session>(std::move(state));
+  if (engine.draft) {
+    FN_ASSIGN_OR_RETURN(state->draft, make_session(*engine.draft));
+    state->drafter.emplace(*state->draft->decoder, *state->draft->ffn, model.vocab_size);
+  }
+  return state;
 }
 
 }  // namespace flashneuron

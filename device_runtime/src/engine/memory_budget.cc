@@ -19,6 +19,7 @@ Budget split_budget(const FixedRoles& fixed, const OptionalRoles& rest, std::opt
   budget.roles = {{"process", fixed.process}, {"attention", fixed.attention},
                   {"head", fixed.head},       {"predictor", fixed.predictor},
                   {"kv", fixed.kv},           {"staging", fixed.staging}};
+  if (fixed.draft > 0) budget.roles.push_back({"draft", fixed.draft});
   for (const BudgetRole& role : budget.roles) budget.minimum_bytes += role.bytes;
   const int64_t all = rest.neurons_all + rest.embedding;
   budget.all_resident_bytes = budget.minimum_bytes + all;

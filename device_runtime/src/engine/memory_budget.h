@@ -19,6 +19,7 @@ struct FixedRoles {
   int64_t predictor = 0;
   int64_t kv = 0;
   int64_t staging = 0;  // read buffers, FFN biases, activations
+  int64_t draft = 0;    // all of the draft's roles but process; 0: there is none
 };
 
 // What the rest of the budget may hold.

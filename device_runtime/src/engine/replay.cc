@@ -176,7 +176,7 @@ Result<std::vector<LayerReplay>> replay(const ReplayModel& model, const Activati
     for (uint32_t token = 0; token < trace.tokens(); ++token) {
       FN_ASSIGN_OR_RETURN(const std::vector<uint32_t> selected, trace.selected(number, token));
       LayerReplay& found = token < uncounted ? warming : layers[number];
-      if (model.overlap && model.keep_misses && number > 0 && trace.has_expected() && layer.has_absent()) {
+      if (model.overlap && model.keep_misses && trace.has_expected() && layer.has_absent()) {
         FN_ASSIGN_OR_RETURN(const std::vector<uint32_t> expected, trace.expected(number, token));
         layer.read_early(expected, rules, found);
       }
@@ -238,8 +238,8 @@ Result<Replay> replay_package(const Options& options, const std::optional<std::s
                     .neurons_per_shard = variant.neurons_per_shard,
                     .staging_bytes = chosen.staging_bytes,
                     .places = {},
-                    .capacity_rows = chosen.capacity_rows,
-                    .pinned = chosen.pinned,
+                    .capacity_rows = chosen.caches.capacity_rows,
+                    .pinned = chosen.caches.pinned,
                     .window = chosen.options.window};
   model.dense = *chosen.options.predictor == PredictorKind::kNone;
   model.overlap = chosen.options.overlap;
@@ -252,7 +252,7 @@ Result<Replay> replay_package(const Options& options, const std::optional<std::s
   const uint32_t warming = uncounted.value_or(trace.tokens() / 2);
   FN_ASSIGN_OR_RETURN(result.layers, replay(model, trace, tuning, block_bytes, warming));
   result.tokens = trace.tokens() - warming;
-  result.capacity_rows = chosen.capacity_rows;
+  result.capacity_rows = chosen.caches.capacity_rows;
   result.budget = chosen.budget;
   result.settings = chosen.options;
   return result;

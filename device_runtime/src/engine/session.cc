@@ -44,6 +44,25 @@ Status guarded(bool& poisoned, const Work& work) {
   return status;
 }
 
+// The tokens that one pass of the decoder gives after those that are `done`; the first one comes out of the prefill.
+Result<std::vector<int32_t>> pass(SessionState& s, const std::vector<int32_t>& done, size_t drafts,
+                                  const SampleToken& sample, const std::function<bool(int32_t)>& ends,
+                                  Counters& draft) {
+  if (drafts > 0) {
+    SpanTrack* const spans = s.engine.queue->spans();
+    FN_ASSIGN_OR_RETURN(Round round,
+                        speculate(*s.decoder, *s.drafter, done.back(), drafts, sample, ends, spans, draft));
+    ++s.speculation.rounds;
+    s.speculation.drafted += static_cast<int64_t>(drafts);
+    s.speculation.accepted += static_cast<int64_t>(round.accepted);
+    return std::move(round.ids);
+  }
+  if (!done.empty()) FN_RETURN_IF_ERROR(s.decoder->step(done.back()));
+  FN_ASSIGN_OR_RETURN(const int32_t id, sample(s.decoder->last_token()));
+  if (s.drafter) s.drafter->settle({&id, 1});
+  return std::vector<int32_t>{id};
+}
+
 }  // namespace
 
 Session::Session(std::unique_ptr<SessionState> state) : state_(std::move(state)) {}
@@ -59,40 +78,69 @@ Result<Generation> Session::generate(std::span<const int32_t> prompt, const Samp
   const Status status = guarded(s.poisoned, [&]() -> Status {
     start_over();
     SpanTrack* const spans = s.engine.queue->spans();
+    take_request(listener);
+    Counters draft;  // what it costs now
     {
       const ScopedSpan span(spans, SpanKind::kPrefill, static_cast<uint32_t>(prompt.size()));
       FN_RETURN_IF_ERROR(s.decoder->prefill(prompt));
+      if (s.drafter) {
+        const TimedSpan drafting(spans, SpanKind::kDraft, draft.draft_us);
+        FN_RETURN_IF_ERROR(s.drafter->start(prompt));
+      }
     }
-    if (listener.on_prefill) listener.on_prefill(static_cast<int64_t>(prompt.size()), s.decoder->take_counters());
+    const auto take_counters = [&] {
+      draft.wall_us = draft.draft_us;
+      Counters counters = s.decoder->take_counters();
+      counters += std::exchange(draft, Counters{});
+      return counters;
+    };
+    if (listener.on_prefill) listener.on_prefill(static_cast<int64_t>(prompt.size()), take_counters());
     s.decoder->clear_layer_counters();
     Sampler sampler(sampling);
-    for (int64_t index = 0; index < sampling.max_new_tokens; ++index) {
-      if (index > 0 && s.decoder->position() >= context) return {};
-      TokenEvent token{index, 0, {}};
+    const SampleToken sample = [&](size_t token) -> Result<int32_t> {
+      FN_RETURN_IF_ERROR(s.decoder->logits(token, s.logits));
+      const ScopedSpan span(spans, SpanKind::kSample);
+      return sampler.sample(s.logits);
+    };
+    const auto ends = [&](int32_t id) {
+      const auto& eos = facts.eos_token_ids;
+      return !sampling.ignore_eos && std::find(eos.begin(), eos.end(), id) != eos.end();
+    };
+    for (int64_t index = 0; index < sampling.max_new_tokens;) {
+      const int64_t left = context - s.decoder->position();  // tokens that still fit
+      if (index > 0 && left <= 0) return {};
+      take_request(listener);
+      const int64_t draftable = s.drafter && index > 0 ? std::min(sampling.max_new_tokens - index, left) - 1 : 0;
+      const auto drafts = static_cast<size_t>(std::min<int64_t>(s.engine.chosen.options.draft_tokens, draftable));
+      std::vector<int32_t> ids;  // that this pass gives
       {
         const ScopedSpan span(spans, SpanKind::kToken, static_cast<uint32_t>(index));
-        if (index > 0) FN_RETURN_IF_ERROR(step(done.token_ids.back()));
-        FN_RETURN_IF_ERROR(s.decoder->logits(s.logits));
-        const ScopedSpan sample(spans, SpanKind::kSample);
-        token.id = sampler.sample(s.logits);
+        FN_ASSIGN_OR_RETURN(ids, pass(s, done.token_ids, drafts, sample, ends, draft));
       }
-      token.counters = s.decoder->take_counters();
-      if (index > 0) s.totals += token.counters;
-      const auto& eos = facts.eos_token_ids;
-      if (!sampling.ignore_eos && std::find(eos.begin(), eos.end(), token.id) != eos.end()) {
-        done.finish = Finish::kEos;
-        return {};
+      const Counters counters = take_counters();
+      if (index > 0) {
+        count_steps(ids.size());
+        s.totals += counters;
       }
-      done.token_ids.push_back(token.id);
-      if (listener.on_token && !listener.on_token(token)) {
-        done.finish = Finish::kStopped;
-        return {};
+      for (size_t i = 0; i < ids.size(); ++i, ++index) {
+        if (ends(ids[i])) {
+          done.finish = Finish::kEos;
+          return {};
+        }
+        done.token_ids.push_back(ids[i]);
+        const auto part = static_cast<int64_t>(i);
+        const TokenEvent token{index, ids[i], counters.part(part, static_cast<int64_t>(ids.size()))};
+        if (listener.on_token && !listener.on_token(token)) {
+          done.finish = Finish::kStopped;
+          return {};
+        }
       }
     }
     return {};
   });
   FN_RETURN_IF_ERROR(status);
   done.decode_steps = s.decode_steps;
+  if (s.drafter) done.speculation = s.speculation;
   done.totals = s.totals;
   done.layers = layers();
   return done;
@@ -106,11 +154,12 @@ Result<Score> Session::score(std::span<const int32_t> ids, int64_t uncounted, co
   const Status status = guarded(s.poisoned, [&]() -> Status {
     s.decoder->rewind();
     for (size_t i = 0; i + 1 < ids.size(); ++i) {
+      take_request({});
       const bool counted = static_cast<int64_t>(i) >= uncounted;
+      FN_RETURN_IF_ERROR(s.decoder->step(ids[i]));
       if (counted) {
-        FN_RETURN_IF_ERROR(step(ids[i]));
+        count_steps(1);
       } else {
-        FN_RETURN_IF_ERROR(s.decoder->step(ids[i]));
         s.decoder->clear_layer_counters();
       }
       FN_RETURN_IF_ERROR(s.decoder->logits(s.logits));
@@ -136,14 +185,13 @@ SelectionShares Session::selection() const {
           static_cast<double>(sums.united) / neurons, static_cast<double>(sums.fresh) / neurons};
 }
 
-Status Session::step(int32_t id) {
+// Of the pass that was just made.
+void Session::count_steps(size_t tokens) {
   SessionState& s = *state_;
-  FN_RETURN_IF_ERROR(s.decoder->step(id));
-  ++s.decode_steps;
+  s.decode_steps += static_cast<int64_t>(tokens);
   for (uint32_t layer = 0; layer < s.window_union_sum.size(); ++layer) {
-    s.window_union_sum[layer] += s.ffn->window_union(layer);
+    s.window_union_sum[layer] += static_cast<double>(tokens) * s.ffn->window_union(layer);
   }
-  return {};
 }
 
 Counters Session::totals() const { return state_->totals; }
@@ -168,6 +216,7 @@ void Session::start_over() {
   s.ffn->reset();
   s.totals = Counters{};
   s.decode_steps = 0;
+  s.speculation = {};
   std::fill(s.window_union_sum.begin(), s.window_union_sum.end(), 0.0);
 }
 

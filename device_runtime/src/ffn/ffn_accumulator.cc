@@ -62,8 +62,11 @@ void FfnAccumulator::begin(std::span<const float> x, size_t tokens, const Activa
   for (size_t t = 1; t < tokens; ++t) std::copy_n(sum_.begin(), width_, sum_.begin() + t * width_);
 }
 
-void FfnAccumulator::activate(std::span<const NeuronRow> rows, std::span<float> activations) const {
+void FfnAccumulator::activate(std::span<const NeuronRow> rows, std::span<float> activations,
+                              std::span<const uint32_t> masks) const {
   assert(activations.size() >= rows.size() * tokens_);
+  assert(masks.empty() || (masks.size() == rows.size() && tokens_ <= 32));
+  const auto wants = [&](size_t row, size_t token) { return masks.empty() || (masks[row] >> token & 1) != 0; };
   const size_t at_once = rule_.gated ? kRowsAtOnce / 2 : kRowsAtOnce;
   const size_t grain = std::max<size_t>(1, kMinProducts * at_once / (kRowsAtOnce * hidden_size_ * tokens_));
   const size_t ahead = std::max<size_t>(kRowsAtOnce, kAheadBytes / row_bytes(dtype_, hidden_size_));
@@ -83,13 +86,17 @@ void FfnAccumulator::activate(std::span<const NeuronRow> rows, std::span<float> 
         places[neurons++] = begin;
       }
       for (size_t t = 0; t < tokens_; ++t) {  // the rows stay in L1
+        if (std::none_of(places.begin(), places.begin() + neurons, [&](size_t place) { return wants(place, t); })) {
+          for (size_t n = 0; n < neurons; ++n) activations[places[n] * tokens_ + t] = 0;
+          continue;
+        }
         kernels::dot_rows(std::span(dots).first(count), inputs_[t], products.data());
         const float* product = products.data();
         for (size_t n = 0; n < neurons; ++n) {
           const NeuronRow& row = rows[places[n]];
           const float gate = row.gate != nullptr ? *product++ : row.gate_product;
           const float up = *product++ + up_bias_[row.neuron];
-          activations[places[n] * tokens_ + t] = kernels::activation(rule_, gate, up);
+          activations[places[n] * tokens_ + t] = wants(places[n], t) ? kernels::activation(rule_, gate, up) : 0;
         }
         for (size_t r = 0; r < count; ++r) dots[r].next = nullptr;
       }

@@ -46,8 +46,10 @@ class FfnAccumulator {
   void begin(std::span<const float> x, size_t tokens, const ActivationRule& rule, std::span<const float> up_bias,
              std::span<const float> down_bias);
   // activations[r, t] = h of row r for token t, [rows, tokens], in any order of rows; rows whose `up` is null are left
-  // out.
-  void activate(std::span<const NeuronRow> rows, std::span<float> activations) const;
+  // out. With `masks`, one a row, tokens that do not select a row (bit t is clear; at most 32 tokens) get 0, and cost
+  // nothing: as if absent for them.
+  void activate(std::span<const NeuronRow> rows, std::span<float> activations,
+                std::span<const uint32_t> masks = {}) const;
   // products[r] = gate·x of row r, whose gate alone is needed. Precondition: one token.
   void multiply_gates(std::span<const NeuronRow> rows, std::span<float> products) const;
   // Adds the terms of rows with these activations. Ascending neuron order, after every row added since begin(). Rows

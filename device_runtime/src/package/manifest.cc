@@ -289,9 +289,10 @@ class ManifestReader {
   void read_predictors(const JsonField& field) {
     for (const JsonField& item : field.items()) {
       PredictorFacts facts{.kind = item["kind"].one_of({"lowrank"}), .input = {}, .layers = {}};
-      const std::string input = item["input"].one_of({"ffn_input", "residual", "layer_input"});
+      const std::string input = item["input"].one_of({"ffn_input", "residual", "layer_input", "normed_layer_input"});
       if (input == "residual") facts.input = PredictorInput::kResidual;
       if (input == "layer_input") facts.input = PredictorInput::kLayerInput;
+      if (input == "normed_layer_input") facts.input = PredictorInput::kNormedLayerInput;
       if (!manifest_.predictors.empty()) item["kind"].fail("repeats a predictor");
       for (const JsonField& layer : item["layers"].items(manifest_.model.layers, "layers")) {
         facts.layers.push_back({.file = reference(layer["file"], "predictor"),

@@ -91,8 +91,12 @@ struct PredictorLayer {
 };
 
 // What a predictor reads. Of a layer's attention program: its second output, its first output, the sum of its first two
-// inputs.
-enum class PredictorInput { kFfnInput, kResidual, kLayerInput };
+// inputs, that sum normalised.
+enum class PredictorInput { kFfnInput, kResidual, kLayerInput, kNormedLayerInput };
+// Whether it is known before the layer's attention runs.
+inline bool before_attention(PredictorInput input) {
+  return input == PredictorInput::kLayerInput || input == PredictorInput::kNormedLayerInput;
+}
 
 struct PredictorFacts {
   std::string kind;

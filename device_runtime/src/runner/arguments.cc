@@ -17,6 +17,7 @@ const std::vector<std::string> kSettings = {"package", "store",      "ram",     
                                             "window",  "layout",     "hot",        "order",     "kv",
                                             "backend", "threads",    "io_threads", "read_gap",  "max_read",
                                             "overlap", "gate_first", "context",    "soc",       "npu_libraries"};
+const std::vector<std::string> kDraft = {"draft", "draft_tokens"};
 const std::vector<std::string> kSampling = {"max_new_tokens", "ignore_eos", "temperature", "top_k", "top_p", "seed"};
 
 struct Verb {
@@ -28,7 +29,10 @@ struct Verb {
 std::vector<Verb> verbs() {
   std::vector<std::string> generate = kSettings;
   generate.insert(generate.end(), kSampling.begin(), kSampling.end());
-  generate.insert(generate.end(), {"etdump", "trace"});
+  generate.insert(generate.end(), kDraft.begin(), kDraft.end());
+  generate.insert(generate.end(), {"ram_at", "follow_memory", "etdump", "trace"});
+  std::vector<std::string> budget = kSettings;
+  budget.insert(budget.end(), kDraft.begin(), kDraft.end());
   std::vector<std::string> score = kSettings;
   score.insert(score.end(), {"uncounted", "steps"});
   std::vector<std::string> replay = kSettings;
@@ -37,7 +41,7 @@ std::vector<Verb> verbs() {
           {"hash", {"path"}, {"version"}},
           {"hash-arriving", {}, {"version"}},
           {"probe", {"folder", "size", "point_ms", "cpu_folder"}, {"version", "folder"}},
-          {"budget", kSettings, {"version", "package"}},
+          {"budget", budget, {"version", "package"}},
           {"replay", replay, {"version"}},
           {"generate", generate, {"version", "package"}},
           {"score", score, {"version", "package"}}};
@@ -186,6 +190,9 @@ Result<Options> parse_options(const Keys& keys) {
   FN_RETURN_IF_ERROR(read_name(keys, "overlap", kSwitch, options.overlap));
   FN_RETURN_IF_ERROR(read_name(keys, "gate_first", kSwitch, options.gate_first));
   FN_RETURN_IF_ERROR(read_number<int64_t>(keys, "context", 1, kMost, "a number of tokens from 1", options.context));
+  if (const auto found = keys.find("draft"); found != keys.end()) options.draft = found->second;
+  FN_RETURN_IF_ERROR(
+      read_number<uint32_t>(keys, "draft_tokens", 1, 16, "a number of tokens, 1 to 16", options.draft_tokens));
   return options;
 }
 
@@ -204,6 +211,35 @@ Result<Sampling> parse_sampling(const Keys& keys) {
   FN_RETURN_IF_ERROR(
       read_number<uint64_t>(keys, "seed", 0, std::numeric_limits<uint64_t>::max(), "a number from 0", sampling.seed));
   return sampling;
+}
+
+Result<BudgetKeys> parse_budget_keys(const Keys& keys) {
+  BudgetKeys budget;
+  FN_RETURN_IF_ERROR(read_number<int64_t>(keys, "follow_memory", 0, std::numeric_limits<int64_t>::max(),
+                                          "bytes to leave free, from 0", budget.follow_memory));
+  const auto found = keys.find("ram_at");
+  if (found == keys.end()) return budget;
+  const std::string takes = "TOKEN:BYTES[,TOKEN:BYTES...], tokens ascending from 1, at least 1 byte";
+  const char* at = found->second.data();
+  const char* const end = at + found->second.size();
+  const auto number = [&](int64_t& value) {
+    const auto [rest, error] = std::from_chars(at, end, value);
+    at = rest;
+    return error == std::errc{};
+  };
+  for (int64_t before = 0;;) {
+    RamAt change;
+    if (!number(change.token) || change.token <= before || at == end || *at++ != ':' || !number(change.ram_bytes) ||
+        change.ram_bytes < 1) {
+      return refuse("ram_at", found->second, takes);
+    }
+    before = change.token;
+    budget.ram_at.push_back(change);
+    if (at == end) break;
+    if (*at++ != ',') return refuse("ram_at", found->second, takes);
+  }
+  if (budget.follow_memory) return usage("ram_at and follow_memory both set the budget; give one of them");
+  return budget;
 }
 
 Result<ScoreKeys> parse_score_keys(const Keys& keys) {
@@ -263,12 +299,17 @@ Keys settings_of(const Options& options) {
   keys["overlap"] = name_of(kSwitch, options.overlap);
   keys["gate_first"] = name_of(kSwitch, options.gate_first);
   if (options.context) keys["context"] = std::to_string(*options.context);
+  if (options.draft) {
+    keys["draft"] = *options.draft;
+    keys["draft_tokens"] = std::to_string(options.draft_tokens);
+  }
   return keys;
 }
 
 Keys sampling_of(const Keys& keys) {
   Keys sampling;
-  for (const char* key : {"max_new_tokens", "ignore_eos", "temperature", "top_k", "top_p", "seed"}) {
+  for (const char* key :
+       {"max_new_tokens", "ignore_eos", "temperature", "top_k", "top_p", "seed", "ram_at", "follow_memory"}) {
     if (const auto found = keys.find(key); found != keys.end()) sampling.insert(*found);
   }
   return sampling;

@@ -6,6 +6,7 @@
 #include <optional>
 #include <span>
 #include <string>
+#include <vector>
 
 #include "flashneuron/options.h"
 #include "flashneuron/status.h"
@@ -26,6 +27,17 @@ Result<Arguments> parse_arguments(std::span<const char* const> words);
 // Errors: kUsage with the key, its value and what it takes.
 Result<Options> parse_options(const Keys& keys);
 Result<Sampling> parse_sampling(const Keys& keys);
+
+// Another budget from the token with this index on.
+struct RamAt {
+  int64_t token = 0;
+  int64_t ram_bytes = 0;
+};
+struct BudgetKeys {
+  std::vector<RamAt> ram_at;             // tokens ascending, from 1
+  std::optional<int64_t> follow_memory;  // bytes to leave free
+};
+Result<BudgetKeys> parse_budget_keys(const Keys& keys);
 
 struct ScoreKeys {
   int64_t uncounted = 0;  // tokens at the start of each sequence
@@ -56,7 +68,7 @@ Result<ReplayKeys> parse_replay(const Keys& keys);
 // The settings as keys, every choice made; the inverse of parse_options for what they share.
 Keys settings_of(const Options& options);
 
-// Keys of the sampling settings that were given, for the `ready` event.
+// Keys of the settings of a generation that were given, for the `ready` event.
 Keys sampling_of(const Keys& keys);
 
 }  // namespace flashneuron

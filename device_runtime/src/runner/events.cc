@@ -16,6 +16,7 @@ void put_counters(Json& json, const Counters& counters) {
   json["attention_us"] = counters.attention_us;
   json["ffn_us"] = counters.ffn_us;
   json["head_us"] = counters.head_us;
+  json["draft_us"] = counters.draft_us;
   json["bytes_wanted"] = counters.bytes_wanted;
   json["bytes_read"] = counters.bytes_read;
   json["requests"] = counters.requests;
@@ -126,10 +127,18 @@ Json prefill_event(int64_t tokens, const Counters& counters) {
   return json;
 }
 
-Json token_event(const TokenEvent& token) {
+Json token_event(const TokenEvent& token, std::optional<int64_t> rss_bytes) {
   Json json = {{"event", "token"}, {"index", token.index}, {"id", token.id}};
   put_counters(json, token.counters);
+  if (rss_bytes) json["rss_bytes"] = *rss_bytes;
   return json;
+}
+
+Json budget_change_event(int64_t index, const BudgetChange& change, int64_t rss_bytes) {
+  return {{"event", "budget_change"},        {"index", index},
+          {"ram_bytes", change.ram_bytes},   {"neurons_bytes", change.neurons_bytes},
+          {"cache_rows", change.cache_rows}, {"freed_us", change.took_us},
+          {"rss_bytes", rss_bytes}};
 }
 
 Json step_event(int64_t index, const Counters& counters) {
@@ -173,6 +182,11 @@ Json generation_event(const Generation& done, const ProcessMemory& memory, const
                {"token_ids", done.token_ids},
                {"tokens", done.token_ids.size()},
                {"decode_steps", done.decode_steps}};
+  if (done.speculation) {
+    json["rounds"] = done.speculation->rounds;
+    json["drafted"] = done.speculation->drafted;
+    json["accepted"] = done.speculation->accepted;
+  }
   json.update(totals_json(done.totals, done.layers, memory, budget));
   return json;
 }

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <nlohmann/json.hpp>
+#include <optional>
 #include <string>
 
 #include "engine/replay.h"
@@ -22,12 +23,15 @@ Json replay_event(const Replay& replay, uint32_t block_bytes);
 Json budget_json(const Budget& budget);
 Json ready_event(const Engine& engine, const Keys& sampling, int64_t load_us);
 Json prefill_event(int64_t tokens, const Counters& counters);
-Json token_event(const TokenEvent& token);
+// `rss_bytes`: of the process, where the budget may change.
+Json token_event(const TokenEvent& token, std::optional<int64_t> rss_bytes);
+Json budget_change_event(int64_t index, const BudgetChange& change, int64_t rss_bytes);
 Json step_event(int64_t index, const Counters& counters);
 Json selection_json(const SelectionShares& shares);
 Json score_event(int64_t index, const Score& score);
 Json totals_json(const Counters& totals, const std::vector<LayerStats>& layers, const ProcessMemory& memory,
                  const Budget& budget);
+// `budget`: the largest that was in force.
 Json generation_event(const Generation& done, const ProcessMemory& memory, const Budget& budget);
 // What a trace says of its run.
 Json trace_json(const Engine& engine, const Keys& sampling);

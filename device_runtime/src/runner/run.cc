@@ -19,9 +19,11 @@
 #include "package/sha256.h"
 #include "runner/arguments.h"
 #include "runner/arrivals.h"
+#include "runner/budget_changes.h"
 #include "runner/events.h"
 #include "runner/probe.h"
 #include "runner/trace_file.h"
+#include "telemetry/process_memory.h"
 #include "telemetry/timer.h"
 
 namespace flashneuron {
@@ -153,6 +155,7 @@ Status replay_verb(const Keys& keys, const Emit& emit, Json& refusal) {
 Status generate(const Keys& keys, std::istream& in, const Emit& emit, Json& refusal) {
   FN_ASSIGN_OR_RETURN(Options options, parse_options(keys));
   FN_ASSIGN_OR_RETURN(const Sampling sampling, parse_sampling(keys));
+  FN_ASSIGN_OR_RETURN(const BudgetKeys budgets, parse_budget_keys(keys));
   const std::string text(std::istreambuf_iterator<char>(in), {});
   FN_ASSIGN_OR_RETURN(const std::vector<int32_t> prompt, parse_ids(text));
   if (prompt.empty()) return {StatusCode::kBadInput, "the prompt is empty; give token ids on standard input"};
@@ -163,6 +166,21 @@ Status generate(const Keys& keys, std::istream& in, const Emit& emit, Json& refu
   }
   FN_ASSIGN_OR_RETURN(Loaded loaded,
                       load(options, sampling_of(keys), emit, refusal, trace ? &trace->trace() : nullptr));
+  Budget most = loaded.engine->budget();
+  Budget refused;
+  Result<BudgetChanges> made = BudgetChanges::create(budgets, *loaded.engine, refused);
+  if (made.status().code() == StatusCode::kBudgetTooSmall) refusal = budget_json(refused);
+  FN_ASSIGN_OR_RETURN(BudgetChanges changes, std::move(made));
+  Status changed;
+  const auto change_budget = [&](int64_t index) -> Status {
+    const std::optional<int64_t> ram_bytes = changes.before(index, now_us());
+    if (!ram_bytes) return {};
+    FN_ASSIGN_OR_RETURN(const BudgetChange change, loaded.session->set_budget(*ram_bytes));
+    if (most.ram_bytes && change.ram_bytes > *most.ram_bytes) most = loaded.engine->budget();
+    emit(budget_change_event(index, change, read_rss_bytes()));
+    return {};
+  };
+  const bool changing = changes.any();
   Status profiled;
   const GenerationListener listener{.on_prefill =
                                         [&](int64_t tokens, const Counters& counters) {
@@ -171,13 +189,17 @@ Status generate(const Keys& keys, std::istream& in, const Emit& emit, Json& refu
                                         },
                                     .on_token =
                                         [&](const TokenEvent& token) {
-                                          emit(token_event(token));
-                                          return true;
+                                          const std::optional<int64_t> rss_bytes =
+                                              changing ? std::optional(read_rss_bytes()) : std::nullopt;
+                                          emit(token_event(token, rss_bytes));
+                                          changed = change_budget(token.index + 1);
+                                          return changed.ok();
                                         }};
   FN_ASSIGN_OR_RETURN(const Generation done, loaded.session->generate(prompt, sampling, listener));
+  FN_RETURN_IF_ERROR(changed);
   FN_RETURN_IF_ERROR(profiled);
   FN_RETURN_IF_ERROR(loaded.engine->write_profile("decode"));
-  const Json result = generation_event(done, read_process_memory(), loaded.engine->budget());
+  const Json result = generation_event(done, read_process_memory(), most);
   if (trace) {
     Json other = trace_json(*loaded.engine, sampling_of(keys));
     loaded.session.reset();  // the trace is whole when all who record in it have ended

@@ -38,6 +38,8 @@ std::string_view kind_name(SpanKind kind) {
       return "memory";
     case SpanKind::kHead:
       return "head";
+    case SpanKind::kDraft:
+      return "draft";
     case SpanKind::kSample:
       return "sample";
     case SpanKind::kStall:

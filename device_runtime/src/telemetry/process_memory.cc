@@ -1,6 +1,7 @@
 #include "telemetry/process_memory.h"
 
 #include <sys/resource.h>
+#include <unistd.h>
 
 #include <charconv>
 #include <fstream>
@@ -43,6 +44,14 @@ ProcessMemory read_process_memory() {
   rusage usage{};
   if (getrusage(RUSAGE_SELF, &usage) == 0) memory.major_faults = usage.ru_majflt;
   return memory;
+}
+
+int64_t read_rss_bytes() {
+  std::ifstream file("/proc/self/statm");
+  int64_t mapped_pages = 0;
+  int64_t resident_pages = 0;
+  file >> mapped_pages >> resident_pages;
+  return resident_pages * sysconf(_SC_PAGESIZE);
 }
 
 }  // namespace flashneuron

@@ -17,5 +17,7 @@ struct ProcessMemory {
 // Fields that the text of /proc/self/status lacks stay 0. Pure.
 ProcessMemory parse_proc_status(std::string_view text);
 ProcessMemory read_process_memory();
+// rss_bytes alone, in microseconds; 0 where the kernel does not say.
+int64_t read_rss_bytes();
 
 }  // namespace flashneuron

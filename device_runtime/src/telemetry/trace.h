@@ -32,6 +32,7 @@ enum class SpanKind : uint8_t {
   kMemory,
   kHead,
   kSample,
+  kDraft,
   kStall,
 };
 

@@ -72,6 +72,20 @@ class Layer {
     return neurons;
   }
   const WindowPolicy& policy() const { return policy_; }
+  // Between tokens: who is pinned from now on, and how many rows there are.
+  void change(const std::set<uint32_t>& pinned, uint32_t capacity) {
+    Selection unpinned;
+    for (uint32_t neuron = 0; neuron < kNeurons; ++neuron) {
+      if (pinned.contains(neuron)) {
+        policy_.pin(neuron);
+      } else if (policy_.is_pinned(neuron)) {
+        unpinned.push_back(neuron);
+      }
+    }
+    policy_.unpin(cache_, unpinned);
+    for (const uint32_t neuron : policy_.surplus(cache_, capacity)) cache_.evict(neuron);
+    cache_.set_capacity(capacity);
+  }
 
  private:
   void insert(uint32_t neuron) {
@@ -185,6 +199,50 @@ TEST(CacheProperty, ALargerCacheHoldsAllOfASmallerOneAndNeverMissesMore) {
           smaller = cached;
         }
       }
+    }
+  }
+}
+
+// Whatever was pinned and however many rows there were before, the unpinned neurons that stay are the most recent ones.
+TEST(CacheProperty, CapacityAndPinnedSetMayChangeBetweenTokens) {
+  for (uint32_t seed = 0; seed < 80; ++seed) {
+    std::mt19937 random(seed);
+    Layer layer(kNeurons / 2, std::nullopt);
+    uint32_t capacity = kNeurons / 2;
+    std::set<uint32_t> pinned;
+    std::set<uint32_t> expected;
+    std::vector<uint32_t> recent;  // oldest first
+    for (const Selection& selected : random_selections(seed, 16)) {
+      const auto keep_newest = [&](uint32_t last_selected) {
+        for (auto oldest = recent.begin(); expected.size() > capacity && oldest != recent.end() - last_selected;
+             ++oldest) {
+          if (!pinned.contains(*oldest)) expected.erase(*oldest);
+        }
+      };
+      if (below(random, 4) == 0) {
+        capacity = below(random, kNeurons + 1);
+        pinned.clear();
+        for (uint32_t n = below(random, capacity + 1); n > 0; --n) pinned.insert(below(random, kNeurons));
+        layer.change(pinned, capacity);
+        keep_newest(0);
+        ASSERT_EQ(layer.cached(), expected) << "seed " << seed;
+      }
+      layer.token(selected);
+      for (const uint32_t neuron : selected) {
+        std::erase(recent, neuron);
+        recent.push_back(neuron);
+      }
+      // Of a selection that does not fit, the first ones get the rows.
+      Selection missed;
+      std::copy_if(selected.begin(), selected.end(), std::back_inserter(missed),
+                   [&](uint32_t neuron) { return !expected.contains(neuron); });
+      expected.insert(missed.begin(), missed.end());
+      keep_newest(static_cast<uint32_t>(selected.size()));
+      while (expected.size() > capacity) {
+        expected.erase(missed.back());
+        missed.pop_back();
+      }
+      ASSERT_EQ(layer.cached(), expected) << "seed " << seed;
     }
   }
 }

@@ -48,6 +48,31 @@ TEST(WindowPolicy, EvictsWhatLeftTheWindowEvenWhenThereIsRoom) {
   EXPECT_EQ(rig.evict(0), (Neurons{2, 3}));
 }
 
+TEST(WindowPolicy, WhatIsHeldStaysUntilItsRelease) {
+  Rig rig(2);
+  rig.select({1, 2});
+  rig.select({3});
+  rig.select({4});
+  rig.policy.hold(Neurons{2, 4, 6});
+  rig.insert({6});
+  EXPECT_EQ(rig.evict(0), Neurons{1});
+  rig.policy.release();
+  EXPECT_EQ(rig.evict(0), (Neurons{6, 2})) << "never selected, then expired";
+}
+
+TEST(WindowPolicy, WhatIsHeldGivesNoRoom) {
+  Rig rig(std::nullopt, 4);
+  rig.select({1, 2});
+  rig.select({3});
+  rig.select({4});
+  rig.policy.hold(Neurons{1, 3});
+  EXPECT_EQ(rig.evict(3), Neurons{2});
+  rig.policy.release();
+  rig.policy.touch(Neurons{1});
+  rig.insert({5});
+  EXPECT_EQ(rig.evict(2), (Neurons{5, 3})) << "its place is still that of its last use";
+}
+
 TEST(WindowPolicy, WindowOfOneKeepsTheCurrentTokenAlone) {
   Rig rig(1);
   rig.select({1, 2});
@@ -127,13 +152,53 @@ TEST(WindowPolicy, PinnedNeuronsAreCountedAndNeverLeave) {
   EXPECT_EQ(rig.policy.union_size(), 2u);
   rig.select({6});
   EXPECT_EQ(rig.evict(3), Neurons{5});
-  rig.cache.shrink_to(1);
+  if (rig.cache.contains(6)) rig.cache.evict(6);
   rig.policy.reset();
   EXPECT_EQ(rig.policy.union_size(), 0u);
   rig.select({6});
   rig.select({});
   EXPECT_EQ(rig.evict(3), Neurons{6});
   EXPECT_TRUE(rig.cache.contains(4));
+}
+
+TEST(WindowPolicy, WhoIsNoLongerPinnedGoesWhereItsLastUsePutsIt) {
+  Rig rig(std::nullopt, 6);
+  for (const uint32_t neuron : {7, 2, 9}) {
+    rig.policy.pin(neuron);
+    rig.insert({neuron});
+  }
+  rig.select({3});
+  rig.select({2, 5});
+  rig.select({1, 7});
+  rig.policy.unpin(rig.cache, Neurons{2, 7, 9});
+  rig.select({1});
+  EXPECT_EQ(rig.evict(5), (Neurons{9, 3, 2, 5, 7})) << "the one that was never selected first";
+}
+
+TEST(WindowPolicy, WhoIsPinnedWhileCachedStaysAndWhoIsAbsentStaysOnceItComesBy) {
+  Rig rig(2, 3);
+  rig.select({1, 2});
+  for (const uint32_t neuron : {1, 8}) rig.policy.pin(neuron);
+  EXPECT_TRUE(rig.policy.is_pinned(8));
+  EXPECT_EQ(rig.policy.union_size(), 2u);
+  rig.policy.touch(Neurons{8});
+  EXPECT_EQ(rig.evict(2), Neurons{2});
+  rig.insert({8});
+  for (int token = 0; token < 3; ++token) rig.select({5});
+  EXPECT_EQ(rig.evict(3), Neurons{});
+  for (const uint32_t neuron : {1, 5, 8}) EXPECT_TRUE(rig.cache.contains(neuron));
+}
+
+TEST(WindowPolicy, BetweenTokensTheLastOnesNeuronsMayGoToo) {
+  Rig rig(std::nullopt, 6);
+  rig.policy.pin(4);
+  rig.insert({4, 6});
+  rig.select({2, 5});
+  rig.select({1, 3});
+  EXPECT_EQ(rig.policy.surplus(rig.cache, 6), Neurons{});
+  EXPECT_EQ(rig.policy.surplus(rig.cache, 2), (Neurons{6, 2, 5, 1}));
+  for (const uint32_t neuron : {6, 2, 5, 1}) rig.cache.evict(neuron);
+  EXPECT_EQ(rig.policy.surplus(rig.cache, 0), Neurons{3}) << "never a pinned one";
 }
 
 TEST(WindowPolicy, UnionCountsTheWindow) {
@@ -153,7 +218,7 @@ TEST(WindowPolicy, ResetForgetsTheTokens) {
   Rig rig(2);
   rig.select({1});
   rig.policy.reset();
-  rig.cache.shrink_to(0);
+  rig.cache.evict(1);
   rig.insert({1});
   rig.select({2});
   EXPECT_EQ(rig.evict(0), Neurons{1});

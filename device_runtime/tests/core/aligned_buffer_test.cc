@@ -48,9 +48,25 @@ TEST(AlignedBuffer, EmptyHoldsNothing) {
   EXPECT_EQ(buffer.value().size(), 0u);
 }
 
+TEST(AlignedBuffer, WhatIsNotUsedAnyMoreIsGivenBackAndWhatIsUsedStays) {
+  for (const size_t bytes : {size_t{100'000}, (size_t{40} << 20) + 5}) {
+    AlignedBuffer buffer = std::move(AlignedBuffer::reserve(bytes)).value();
+    EXPECT_EQ(reinterpret_cast<uintptr_t>(buffer.data()) % AlignedBuffer::kAlignment, 0u);
+    EXPECT_GE(buffer.size(), bytes);
+    buffer.use(bytes);
+    std::fill_n(buffer.data(), bytes, std::byte{7});
+    buffer.use(bytes / 2);
+    EXPECT_TRUE(std::all_of(buffer.data(), buffer.data() + bytes / 2, [](std::byte b) { return b == std::byte{7}; }));
+    EXPECT_EQ(buffer.data()[bytes - 1], std::byte{0}) << "its page was given back";
+    buffer.use(bytes);
+    std::fill_n(buffer.data(), bytes, std::byte{9});
+  }
+}
+
 TEST(AlignedBuffer, TooMuchIsAnError) {
   for (const size_t bytes : {SIZE_MAX, SIZE_MAX / 2, size_t{1} << 60}) {
     EXPECT_EQ(AlignedBuffer::create(bytes).status().code(), StatusCode::kOutOfMemory) << bytes;
+    EXPECT_EQ(AlignedBuffer::reserve(bytes).status().code(), StatusCode::kOutOfMemory) << bytes;
   }
 }
 

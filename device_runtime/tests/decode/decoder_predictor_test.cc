@@ -2,11 +2,13 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
+#include <map>
 #include <numeric>
 #include <utility>
 #include <vector>
 
 #include "decode/rig.h"
+#include "support/bits.h"
 
 namespace flashneuron::testing {
 namespace {
@@ -80,17 +82,49 @@ TEST(DecoderPredictor, SeesTheStreamThatItTakes) {
   }
 
   // With overlap, a layer's row also foretells the next layer's neurons.
-  for (const auto& [input, alone] :
-       {std::pair(PredictorInput::kResidual, residual), std::pair(PredictorInput::kLayerInput, entered)}) {
-    const auto early = seen(input, true);
-    ASSERT_GT(early.size(), alone.size());
-    const auto* const step = &early[early.size() - 5];
-    const uint32_t layers[] = {0, 1, 1, 2, 2};
-    for (size_t call = 0; call < 5; ++call) EXPECT_EQ(step[call].first, layers[call]);
-    EXPECT_EQ(step[1].second, step[0].second);
-    EXPECT_EQ(step[3].second, step[2].second);
-    EXPECT_EQ(step[4], alone.back());
+  const auto early = seen(PredictorInput::kResidual, true);
+  ASSERT_GT(early.size(), residual.size());
+  const auto* const step = &early[early.size() - 5];
+  const uint32_t layers[] = {0, 1, 1, 2, 2};
+  for (size_t call = 0; call < 5; ++call) EXPECT_EQ(step[call].first, layers[call]);
+  EXPECT_EQ(step[1].second, step[0].second);
+  EXPECT_EQ(step[3].second, step[2].second);
+  EXPECT_EQ(step[4], residual.back());
+  // What the layer begins with is known in time for its own.
+  EXPECT_EQ(seen(PredictorInput::kLayerInput, true), entered);
+
+  const auto normed_input = seen(PredictorInput::kNormedLayerInput, true);
+  ASSERT_EQ(normed_input.size(), entered.size());
+  for (size_t call = 0; call < entered.size(); ++call) {
+    const std::vector<float>& sum = entered[call].second;
+    const float count = static_cast<float>(sum.size());
+    const float mean = std::accumulate(sum.begin(), sum.end(), 0.0f) / count;
+    float variance = 0;
+    for (const float value : sum) variance += (value - mean) * (value - mean) / count;
+    for (size_t i = 0; i < sum.size(); ++i) {
+      EXPECT_NEAR(normed_input[call].second[i], (sum[i] - mean) / std::sqrt(variance + 1e-5f), 1e-4f);
+    }
   }
+}
+
+// Neurons that are known before attention are read then: all misses are early ones, and what is computed is the same.
+TEST(DecoderPredictor, ReadsBeforeAttentionWhereItCan) {
+  const TinyPackage files({.layers = 3, .predictor = TinyPredictor::kNone});
+  std::map<bool, std::vector<float>> logits;
+  for (const bool overlap : {false, true}) {
+    SpyPredictor spy(PredictorInput::kNormedLayerInput, files.options().ffn_size);
+    Rig rig(files, {.spy = &spy, .window = 1, .capacity_rows = 10, .overlap = overlap});
+    ASSERT_TRUE(rig.prefill(kPrompt).ok());
+    rig.decoder().take_counters();
+    for (const int32_t id : {5, 9, 3}) ASSERT_TRUE(rig.step(id).ok());
+    const Counters counters = rig.decoder().take_counters();
+    EXPECT_GT(counters.misses, 0);
+    EXPECT_EQ(counters.early_used, overlap ? counters.misses : 0);
+    EXPECT_EQ(counters.early, counters.early_used);
+    logits[overlap].resize(files.options().vocab_size);
+    ASSERT_TRUE(rig.decoder().logits(logits[overlap]).ok());
+  }
+  EXPECT_TRUE(same_bits(logits[false], logits[true]));
 }
 
 }  // namespace

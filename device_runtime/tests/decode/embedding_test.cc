@@ -37,6 +37,11 @@ class EmbeddingRows : public ::testing::Test {
     batch_.emplace(queue_, AlignedBuffer::create(staging_bytes).value());
     return Embedding::open(package_, *batch_).value();
   }
+  Embedding in_dram() {
+    Embedding embedding = on_flash();
+    EXPECT_TRUE(embedding.load(package_).ok());
+    return embedding;
+  }
 
   const TinyPackage files_{kOptions};
   const Package package_ = Package::open(files_.folder(), std::nullopt).value();
@@ -47,7 +52,7 @@ class EmbeddingRows : public ::testing::Test {
 
 TEST_F(EmbeddingRows, AreTokensPlusPositionsFromFlashAndFromDram) {
   Embedding flash = on_flash();
-  Embedding resident = Embedding::load(package_).value();
+  Embedding resident = in_dram();
   for (const uint32_t position : {0u, 11u}) {
     const Embedded read = embed(flash, kIds, position);
     const std::vector<float>& table = files_.embedding();
@@ -84,7 +89,7 @@ TEST_F(EmbeddingRows, OfAChunkAreReadTogetherAndEachOnce) {
 }
 
 TEST_F(EmbeddingRows, ComeInSeveralRoundsWhereStagingIsSmall) {
-  Embedding resident = Embedding::load(package_).value();
+  Embedding resident = in_dram();
   const std::vector<float> expected = embed(resident, kIds, 0).values;
   Embedding flash = on_flash(ReadBatch::worst_bytes(kRowBytes, AlignedBuffer::kAlignment));
   EXPECT_EQ(embed(flash, kIds, 0).values, expected);

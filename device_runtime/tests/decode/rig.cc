@@ -64,8 +64,8 @@ Rig::Rig(const TinyPackage& files, const RigOptions& options, std::unique_ptr<Fl
   ffn.overlap = options.overlap;
   ffn.gate_first = options.gate_first;
   ffn.window = options.window;
-  ffn.capacity_rows.assign(manifest.model.layers, options.capacity_rows);
-  ffn.pinned.assign(manifest.model.layers, options.pinned);
+  ffn.caches.capacity_rows.assign(manifest.model.layers, options.capacity_rows);
+  ffn.caches.pinned.assign(manifest.model.layers, options.pinned);
   ffn_ = must(FfnStage::create(weights_, *neuron_files_, *staging_, pool_, options.max_chunk, ffn));
   decoder_.emplace(DecoderParts{.model = manifest.model,
                                 .pool = pool_,

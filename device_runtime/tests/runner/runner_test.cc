@@ -98,6 +98,12 @@ TEST(Runner, RefusesValuesByNameAndRange) {
   refused("max_new_tokens=0", {"max_new_tokens"});
   refused("ignore_eos=yes", {"0 or 1"});
   refused("seed=-1", {"seed"});
+  refused("follow_memory=-1", {"follow_memory"});
+  for (const char* schedule :
+       {"ram_at=", "ram_at=5", "ram_at=5:", "ram_at=0:99", "ram_at=5:0", "ram_at=5:9,", "ram_at=5:9,5:8",
+        "ram_at=5:9;6:8", "ram_at=5:9x", "ram_at=-1:9", "ram_at=5:99999999999999999999"}) {
+    refused(schedule, {"TOKEN:BYTES", schedule});
+  }
 }
 
 TEST(Runner, RefusesBadInputBeforeItLooksForThePackage) {
@@ -207,6 +213,17 @@ TEST(Runner, RefusesToProbeWhatCannotHoldTheFile) {
   expect_refused({"probe", own.c_str(), "folder=nowhere"}, "not_found", {"nowhere"});
   expect_refused({"probe", own.c_str(), "folder=.", "size=1000"}, "usage", {"size=1000"});
   expect_refused({"probe", own.c_str(), "folder=/dev", "size=68719476736"}, "io", {"MiB free", "smaller size"});
+}
+
+TEST(Settings, ABudgetsScheduleIsRead) {
+  const BudgetKeys read = parse_budget_keys({{"ram_at", "5:1048576,80:9"}}).value();
+  ASSERT_EQ(read.ram_at.size(), 2u);
+  EXPECT_EQ(read.ram_at[0].token, 5);
+  EXPECT_EQ(read.ram_at[0].ram_bytes, 1048576);
+  EXPECT_EQ(read.ram_at[1].token, 80);
+  EXPECT_EQ(read.ram_at[1].ram_bytes, 9);
+  EXPECT_EQ(parse_budget_keys({{"follow_memory", "300"}}).value().follow_memory, 300);
+  EXPECT_EQ(parse_budget_keys({{"follow_memory", "300"}, {"ram_at", "5:9"}}).status().code(), StatusCode::kUsage);
 }
 
 TEST(Settings, SurviveARoundTrip) {

@@ -22,6 +22,11 @@ TEST(ProcessMemory, LeavesOutWhatTheKernelDoesNotSay) {
   EXPECT_EQ(parse_proc_status("VmRSS").rss_bytes, 0);
 }
 
+TEST(ProcessMemory, TheShortWayToTheResidentSetTellsTheSame) {
+  const int64_t long_way = read_process_memory().rss_bytes;
+  EXPECT_NEAR(static_cast<double>(read_rss_bytes()), static_cast<double>(long_way), 4 << 20);
+}
+
 TEST(ProcessMemory, SeesThisProcessGrow) {
   const ProcessMemory before = read_process_memory();
   EXPECT_GT(before.rss_bytes, 0);

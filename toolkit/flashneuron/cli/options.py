@@ -12,7 +12,7 @@ from pydantic import ValidationError
 
 from flashneuron.errors import RunnerError
 from flashneuron.profile.run_file import Budget
-from flashneuron.profile.settings import CONTEXT, MAX_NEW_TOKENS, RUNTIME, SAMPLING, Setting
+from flashneuron.profile.settings import CHANGING, CONTEXT, DRAFTING, MAX_NEW_TOKENS, RUNTIME, SAMPLING, Setting
 from flashneuron.report.table import budget_table
 
 _F = TypeVar("_F", bound=Callable[..., Any])
@@ -34,26 +34,28 @@ def format_option(*names: str) -> Callable[[_F], _F]:
 
 def runtime_options(function: _F) -> _F:
     """Where bytes come from: --ram … --io-threads, one value each."""
-    return _add(RUNTIME, function)
+    return add_settings(RUNTIME, function)
 
 
-def length_options(function: _F) -> _F:
+def generating_options(function: _F) -> _F:
+    """What drafts, and how many tokens there are: of `run` alone."""
     ignore = click.option("--ignore-eos", is_flag=True, default=None, help="Go on after the end-of-text token.")
-    return _add((CONTEXT, MAX_NEW_TOKENS), ignore(function))
+    return add_settings((*DRAFTING, CONTEXT, MAX_NEW_TOKENS), ignore(function))
 
 
 def sampling_options(function: _F) -> _F:
-    return _add(SAMPLING, function)
+    """And budgets that change on the way: what only generating takes."""
+    return add_settings((*CHANGING, *SAMPLING), function)
 
 
 def list_options(function: _F) -> _F:
     """The runtime options, each a list: --ram 2G,3G,4G. Runs are the cross product."""
-    return _add(RUNTIME, function, many=True)
+    return add_settings(RUNTIME, function, many=True)
 
 
 def split_lists(texts: Mapping[str, Any]) -> tuple[dict[str, list[str]], dict[str, Any]]:
     """Given list options as their items (empty ones too: they are refused where they are parsed), and the others."""
-    many = {setting.name for setting in RUNTIME}
+    many = {setting.name for setting in (*RUNTIME, *DRAFTING)}
     lists = {name: str(text).split(",") for name, text in texts.items() if name in many and text is not None}
     return lists, {name: text for name, text in texts.items() if name not in many}
 
@@ -71,7 +73,7 @@ def budget_explained() -> Iterator[None]:
         raise RunnerError(error.code, f"{error}\n{table}", error.detail) if table else error from None
 
 
-def _add(settings: Iterable[Setting], function: _F, many: bool = False) -> _F:
+def add_settings(settings: Iterable[Setting], function: _F, many: bool = False) -> _F:
     for setting in reversed(list(settings)):
         metavar = f"{setting.metavar}[,…]" if many else setting.metavar
         function = click.option(setting.flag, setting.name, metavar=metavar, help=setting.help)(function)

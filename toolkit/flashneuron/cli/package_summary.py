@@ -25,6 +25,7 @@ def describe(package: Package) -> dict[str, Any]:
     manifest = package.manifest
     table, order = _predictor_table(package), _order_table(package)
     lowering = _statistics(package, "attention", LoweringTable, "a table of operators", optional=True)
+    precision = _statistics(package, "precision", Precision, "perplexities", optional=True)
     sizes = package.role_bytes()
     variants = [
         {
@@ -56,6 +57,7 @@ def describe(package: Package) -> dict[str, Any]:
             "frequency": _frequency(package),
             "order": order.model_dump(mode="json") if order else None,
         },
+        "precision": precision.model_dump() if precision else None,
         "lowering": lowering.model_dump(mode="json", exclude_none=True) if lowering else {},
         "predictor": table.model_dump(mode="json") if table else None,
     }
@@ -76,6 +78,7 @@ def render(data: dict[str, Any]) -> str:
         ],
         *[("frequencies", _frequency_text(found)) for found in [ffn["frequency"]] if found],
         *[("runs on flash", _order_text(found["layers"])) for found in [ffn["order"]] if found],
+        *[("perplexity", _precision_text(found)) for found in [data["precision"]] if found],
         ("made by", f"{data['created_by']}, format {data['format_version']}"),
     ]
     width = max(len(name) for name, _ in facts)
@@ -119,6 +122,16 @@ def render_predictors(table: dict[str, Any] | None) -> str:
     return f"{shown}\n\nperplexity on held-out text: dense {dense:.3f}, predicted {predicted:.3f} ({change})"
 
 
+class Precision(BaseModel):
+    """Perplexities of all neurons (FORMAT.md, statistics.json)."""
+
+    ffn: str
+    attention: str
+    tokens: int
+    fp32: float
+    stored: float
+
+
 class OrderRow(BaseModel):
     run_length_before: float
     run_length_after: float
@@ -145,6 +158,12 @@ def _frequency(package: Package) -> dict[str, float] | None:
 def _frequency_text(frequency: dict[str, float]) -> str:
     mean, half = frequency["mean"], frequency["neurons_of_half"]
     return f"a token selects {mean:.1%}; half of all selections are of {half:.1%} of the neurons"
+
+
+def _precision_text(found: dict[str, Any]) -> str:
+    stored, fp32 = found["stored"], found["fp32"]
+    kept = f"FFN in {found['ffn']}, attention in {found['attention']}"
+    return f"{stored:.3f} as stored ({kept}), {fp32:.3f} in fp32 ({stored / fp32 - 1:+.2%}); {found['tokens']} tokens"
 
 
 def _order_text(rows: list[dict[str, float]]) -> str:

@@ -10,12 +10,11 @@ import click
 from flashneuron.cli.options import (
     budget_explained,
     format_option,
-    list_options,
     package_argument,
     sampling_options,
     split_lists,
 )
-from flashneuron.cli.profile_options import measuring_options, workload_options
+from flashneuron.cli.profile_options import generating_list_options, measuring_options, workload_options
 from flashneuron.cli.profile_output import STYLES, shown
 from flashneuron.cli.profile_several import profile_several
 from flashneuron.cli.profile_workloads import WORKLOAD, devices_of, workloads_of
@@ -23,6 +22,7 @@ from flashneuron.cli.progress import make_progress
 from flashneuron.package.manifest import Package
 from flashneuron.profile import ladder
 from flashneuron.profile.cool_down import CoolingDown
+from flashneuron.profile.drafts import open_drafts, push_drafts
 from flashneuron.profile.experiment import check_folder, complete, grid, jobs_of, measure, with_context
 from flashneuron.profile.session import open_session
 from flashneuron.profile.settings import RunSettings
@@ -30,7 +30,7 @@ from flashneuron.profile.settings import RunSettings
 
 @click.command()
 @package_argument
-@list_options
+@generating_list_options
 @sampling_options
 @workload_options
 @measuring_options
@@ -47,6 +47,8 @@ def command(
     Examples:
       flashneuron profile sample.fnpkg --ram 24M,28M,32M --window 2,4,auto
       flashneuron profile smol.fnpkg --ram 256M --kv fp16,int8 --gate-first off,on
+      flashneuron profile sample.fnpkg --ram 32M --ram-at 64:24M      # cut on the way: the report shows what it costs
+      flashneuron profile big.fnpkg --ram 2G,3G --draft none,small.fnpkg
       flashneuron profile sample.fnpkg --ladder -o runs/ladder
       flashneuron profile sample.fnpkg --device 127.0.0.1:5038,host
       flashneuron profile sample.fnpkg --workload chat.toml     # for instance these two lines:
@@ -57,6 +59,7 @@ def command(
     lists, sampling = split_lists({name: text for name, text in more.items() if name not in WORKLOAD})
     points = grid(lists, RunSettings.parse(sampling))
     opened = Package.open(package)
+    drafts = open_drafts(opened, (point.settings for point in points))
     if steps:
         ladder.check(opened.manifest, lists)
     workloads = workloads_of({name: more[name] for name in WORKLOAD}, opened, progress.note)
@@ -67,7 +70,8 @@ def command(
     if len(chosen) > 1:
         profile_several(click.get_current_context(), chosen, folder, style)
         return
-    with open_session(opened, next(iter(chosen), None), progress) as session, budget_explained():
+    with open_session(opened, next(iter(chosen), None), progress) as bare, budget_explained():
+        session = push_drafts(bare, drafts, progress)
         points = complete(points, session, ladder=steps, budgets_open="ram" not in lists)
         jobs = jobs_of(points, workloads)
         runs = measure(session, jobs, repeat, folder, progress, CoolingDown(cool_down), trace)

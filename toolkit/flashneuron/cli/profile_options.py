@@ -8,7 +8,9 @@ from typing import Any, TypeVar
 
 import click
 
+from flashneuron.cli.options import add_settings
 from flashneuron.profile.cool_down import LIMIT_S
+from flashneuron.profile.settings import DRAFTING, RUNTIME
 
 _F = TypeVar("_F", bound=Callable[..., Any])
 _FILE = click.Path(path_type=Path)
@@ -38,6 +40,11 @@ _MEASURING = (
         help="As of run; several, in a list or by several --device, are measured at the same time.",
     ),
 )  # fmt: skip
+
+
+def generating_list_options(function: _F) -> _F:
+    """As list_options, and what drafts."""
+    return add_settings((*RUNTIME, *DRAFTING), function, many=True)
 
 
 def workload_options(function: _F) -> _F:

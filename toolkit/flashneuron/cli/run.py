@@ -12,7 +12,7 @@ from flashneuron.cli.options import (
     budget_explained,
     device_option,
     format_option,
-    length_options,
+    generating_options,
     package_argument,
     runtime_options,
     sampling_options,
@@ -21,6 +21,7 @@ from flashneuron.cli.progress import make_progress
 from flashneuron.cli.run_output import GenerationOutput
 from flashneuron.package.manifest import Package
 from flashneuron.profile.chat import encode_turn
+from flashneuron.profile.drafts import open_drafts, push_drafts
 from flashneuron.profile.etdump import check_dump_folder, generate
 from flashneuron.profile.session import open_session
 from flashneuron.profile.settings import RunSettings
@@ -35,7 +36,7 @@ from flashneuron.profile.workload import fit, read_prompt
 @click.option("-f", "--file", type=click.Path(path_type=Path), help="A file with the text to continue.")
 @click.option("--chat", is_flag=True, help="Put the prompt as a question, by the model's own chat template.")
 @runtime_options
-@length_options
+@generating_options
 @sampling_options
 @device_option
 @format_option("text", "json")
@@ -54,6 +55,8 @@ def command(package: Path, prompt: str | None, file: Path | None, device: str | 
       flashneuron run smollm2.fnpkg --chat -p "What is the capital of France?"
       flashneuron run sample.fnpkg -f prompt.txt --ram 24M --format json
       flashneuron run smol.fnpkg -f prompt.txt --ram 256M --kv int8 --gate-first on --stats
+      flashneuron run smol.fnpkg -f prompt.txt --ram-at 64:192M,96:256M   # or as memory allows: --follow-memory 1G
+      flashneuron run big.fnpkg -f prompt.txt --ram 2G --draft small.fnpkg
       flashneuron run sample.fnpkg -p "In the beginning" --etdump operators   # then: report --etdump operators
       flashneuron run sample.fnpkg -p "In the beginning" --ram 24M --trace run.trace.json  # open in ui.perfetto.dev
     """
@@ -64,12 +67,13 @@ def command(package: Path, prompt: str | None, file: Path | None, device: str | 
     if trace:
         check_trace_file(trace)
     opened = Package.open(package)
-    codec = TextCodec.of(opened)
+    drafts, codec = open_drafts(opened, [settings]), TextCodec.of(opened)
     text = read_prompt(prompt, file, sys.stdin.buffer)
     ids = encode_turn(opened, codec, text) if chat else codec.encode_prompt(text)
     settings = fit(settings, len(ids), opened.manifest.model.max_context)
     progress = make_progress()
-    with open_session(opened, device, progress) as session, budget_explained():
+    with open_session(opened, device, progress) as bare, budget_explained():
+        session = push_drafts(bare, drafts, progress)
         output = GenerationOutput(codec, ids, style, stats)
         with traced(session, trace, progress) as keys:
             made = generate(session, settings, ids, output.token, etdump, keys)

@@ -109,7 +109,8 @@ def remove_package(device: Device, package: StoredPackage) -> int:
     """
     with locked(device):
         for run in list_runs(device):
-            if run.is_running and run.request.get("package") == package.identity:
+            used = [run.request.get("package"), *run.request.get("drafts", ())]
+            if run.is_running and package.identity in used:
                 how = "wait for it, or end it by 'flashneuron attach --stop'"
                 raise DeviceError(f"{package.name} is in use by run {run.name} on {device.name}; {how}")
         # Read under the lock: what other computers pushed until now may need the same files.

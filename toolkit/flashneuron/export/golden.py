@@ -38,18 +38,21 @@ TOLERANCE: dict[BlockDtype, float] = {"fp32": 1e-3, "fp16": 2e-2, "int8": 5e-2, 
 NPU_TOLERANCE: dict[BlockDtype, float] = {"fp16": 2e-2, "int8": 1e-1, "int4": 5e-1}  # computed in 16 bits throughout
 
 
+Array = np.ndarray[Any, Any]
+
+
 @dataclass(frozen=True)
 class StoredModel:
-    """The model as `folder` stores it, read layer by layer."""
+    """The model as `folder` stores it (capture.Parts), read layer by layer."""
 
     spec: ModelSpec
     weights: Weights
     folder: Path
     embedding: EmbeddingFacts
-    ffn: FfnFacts
+    ffn_facts: FfnFacts
     attention: BlockDtype
 
-    def embed(self, ids: list[int], position: int) -> torch.Tensor:
+    def embed(self, ids: Sequence[int] | Array, position: int = 0) -> torch.Tensor:
         """Input of layer 0, fp32 [len(ids), d]."""
         rows, width = self.spec.vocab_size + self.spec.position_rows, self.spec.hidden_size
         dtype = numpy_dtype(self.embedding.dtype)
@@ -60,8 +63,11 @@ class StoredModel:
             tokens += decode(table[first : first + len(ids)], None, self.embedding.dtype, width)
         return torch.from_numpy(tokens)
 
+    def block(self, index: int) -> Block:
+        return self._rounded(AttentionBlock(self.spec, index, self.weights))
+
     def layer(self, index: int) -> tuple[Block, Ffn]:
-        return self._rounded(AttentionBlock(self.spec, index, self.weights)), self._ffn(index)
+        return self.block(index), self.ffn(index)
 
     def head(self) -> Block:
         return self._rounded(HeadBlock(self.spec, self.weights))
@@ -71,8 +77,9 @@ class StoredModel:
         block.set_dtype("fp32")
         return block
 
-    def _ffn(self, index: int) -> Ffn:
-        variant, width, neurons = self.ffn.variants[0], self.spec.hidden_size, self.spec.ffn_size
+    def ffn(self, index: int) -> Ffn:
+        facts, width, neurons = self.ffn_facts, self.spec.hidden_size, self.spec.ffn_size
+        variant = facts.variants[0]
         parts = []
         for shards in variant.layers[index].parts(variant.layout).values():
             parts.append(np.concatenate([FfnShard.open(self.folder / name).records() for name in shards]))
@@ -80,13 +87,13 @@ class StoredModel:
         if variant.places is not None:
             records = records[read_places(self.folder / variant.places[index])]
         names = (["gate"] if self.spec.gated else []) + ["up", "down"]
-        scales: list[np.ndarray[Any, Any] | None] = [None] * len(names)
-        if self.ffn.scales is not None:
-            stored = np.fromfile(self.folder / self.ffn.scales[index], scale_dtype(self.ffn.dtype))
-            scales = list(stored.reshape(len(names), neurons, row_scales(self.ffn.dtype, width)))
+        scales: list[Array | None] = [None] * len(names)
+        if facts.scales is not None:
+            stored = np.fromfile(self.folder / facts.scales[index], scale_dtype(facts.dtype))
+            scales = list(stored.reshape(len(names), neurons, row_scales(facts.dtype, width)))
         vectors = zip(names, np.split(records, len(names), axis=1), scales, strict=True)
-        tensors = {name: torch.from_numpy(decode(rows, scale, self.ffn.dtype, width)) for name, rows, scale in vectors}
-        bias = torch.from_numpy(np.fromfile(self.folder / self.ffn.bias[index], "<f4"))
+        tensors = {name: torch.from_numpy(decode(rows, scale, facts.dtype, width)) for name, rows, scale in vectors}
+        bias = torch.from_numpy(np.fromfile(self.folder / facts.bias[index], "<f4"))
         tensors |= {"down": tensors["down"].T, "up_bias": bias[:neurons], "down_bias": bias[neurons:]}
         return Ffn.of(self.spec, index, tensors)
 

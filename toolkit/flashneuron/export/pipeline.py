@@ -24,6 +24,7 @@ from flashneuron.export.ffn import write_ffn
 from flashneuron.export.golden import GOLDEN, StoredModel, write_golden
 from flashneuron.export.npu_attention import export_npu_attention, npu_recipe
 from flashneuron.export.onnx import check_onnx, export_onnx, onnx_folder
+from flashneuron.export.precision import measure_precision
 from flashneuron.export.recipe import ExportRecipe, PartialPackage, refuse_existing
 from flashneuron.export.source import Model, Source, open_source
 from flashneuron.export.usage import TRACE, Usage, write_usage
@@ -85,7 +86,8 @@ def export_source(source: Source, output: Path, recipe: ExportRecipe, progress: 
         write_tokenizer(job)
         stored = StoredModel(spec, weights, folder, embedding, ffn, recipe.attention)
         write_golden(stored, model.tokenizer_json(), [entry["backend"] for entry in programs], progress)
-        write_statistics(job, table, usage, programs)
+        precision = measure_precision(stored, source.held_out(), progress)
+        write_statistics(job, table, usage, programs, precision)
         return finish(job, embedding, programs, ffn, table, progress)
 
 
@@ -140,12 +142,17 @@ def write_tokenizer(job: Job) -> None:
 
 
 def write_statistics(
-    job: Job, table: PredictorTable | None, usage: Usage, programs: Sequence[Mapping[str, Any]]
+    job: Job,
+    table: PredictorTable | None,
+    usage: Usage,
+    programs: Sequence[Mapping[str, Any]],
+    precision: dict[str, Any] | None,
 ) -> None:
     predictor = table.model_dump(mode="json") if table else None
     order = {"layers": list(usage.run_lengths)} if usage.run_lengths else None
     lowering = {entry["backend"]: lowering_statistics(job.partial.folder, entry) for entry in programs}
-    statistics = {"predictor": predictor, "order": order, "attention": lowering, **job.source.statistics()}
+    found = {"predictor": predictor, "order": order, "attention": lowering, "precision": precision}
+    statistics = found | job.source.statistics()
     atomic_write(job.partial.folder / STATISTICS, json.dumps(statistics, indent=1).encode())
 
 

@@ -20,7 +20,7 @@ from flashneuron.package.schema import ChatFacts
 from flashneuron.predictor.adopt import Adoption
 from flashneuron.predictor.given import GivenPredictors, carried_predictors, predictors_in
 from flashneuron.predictor.settings import PredictorSettings, PredictorTable
-from flashneuron.predictor.train import train_predictors
+from flashneuron.predictor.train import train_predictors, trained_input
 from flashneuron.progress import Progress
 
 
@@ -51,6 +51,10 @@ class Source(Protocol):
 
     def sequences(self) -> list[Ids]:
         """Calibration text as ids, each sequence from position 0; empty where no text was read."""
+        ...
+
+    def held_out(self) -> list[Ids]:
+        """The same of text that nothing is calibrated on."""
         ...
 
     def with_thresholds(self, recipe: ExportRecipe, folder: Path, progress: Progress) -> Source:
@@ -89,6 +93,9 @@ class FolderSource:
     def sequences(self) -> list[Ids]:
         return self._sequences[0]
 
+    def held_out(self) -> list[Ids]:
+        return self._sequences[1]
+
     def with_thresholds(self, recipe: ExportRecipe, folder: Path, progress: Progress) -> Source:
         model, spec = self.model, self.model.spec
         if spec.activation != "silu" or recipe.sparsity is None:
@@ -115,7 +122,7 @@ class FolderSource:
     def selections(self, folder: Path) -> Iterator[Selections] | None:
         if not self.trains:
             return None
-        taken = self.given.input if self.given else "ffn_input"
+        taken = self.given.input if self.given else trained_input(self.model.spec)
         return predicted_selections(self.model.spec, self.model.weights, self.sequences(), folder, folder, taken)
 
     def statistics(self) -> dict[str, Any]:

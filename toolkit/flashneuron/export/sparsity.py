@@ -7,11 +7,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
-import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
 from flashneuron.errors import InputError
-from flashneuron.export.texts import Ids
+from flashneuron.export.texts import Ids, spread
 from flashneuron.model.spec import ModelSpec, ThresholdOn, Thresholds, Weights
 from flashneuron.model.thresholds import Calibrated, calibrate
 from flashneuron.package.atomic import atomic_write
@@ -64,7 +63,7 @@ def sparsity_rows(
     progress: Progress,
 ) -> list[tuple[SparsityRow, Thresholds]]:
     """Each choice calibrated on the first of `texts` and measured on the second, one pass over the model each."""
-    train, validation = (_spread(*pair) for pair in zip(texts, (CALIBRATION_TOKENS, VALIDATION_TOKENS), strict=True))
+    train, validation = (spread(*pair) for pair in zip(texts, (CALIBRATION_TOKENS, VALIDATION_TOKENS), strict=True))
     found = []
     for on, asked in choices:
         done: Calibrated = calibrate(spec, weights, train, validation, on, asked, progress)
@@ -90,9 +89,3 @@ def choose_thresholds(
     record = SparsityRecord(chosen=chosen, dense=dense, thresholds=thresholds.layers)
     atomic_write(path, json.dumps(record.model_dump()).encode())
     return record
-
-
-def _spread(sequences: list[Ids], tokens: int) -> list[Ids]:
-    """Whole sequences from everywhere in the text, about `tokens` in all."""
-    count = max(1, min(len(sequences), tokens // max(len(ids) for ids in sequences)))
-    return [sequences[i] for i in np.linspace(0, len(sequences) - 1, count).round().astype(int)]

@@ -74,6 +74,12 @@ def token_sequences(text: CalibrationText, model: ModelFolder) -> tuple[list[Ids
     return found[0], found[1]
 
 
+def spread(sequences: Sequence[Ids], tokens: int) -> list[Ids]:
+    """Whole sequences from everywhere in the text, about `tokens` in all."""
+    count = max(1, min(len(sequences), tokens // max(len(ids) for ids in sequences)))
+    return [sequences[i] for i in np.linspace(0, len(sequences) - 1, count).round().astype(int)]
+
+
 def _read(path: Path) -> str:
     try:
         return path.read_text(encoding="utf-8")

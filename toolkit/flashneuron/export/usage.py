@@ -15,7 +15,7 @@ from flashneuron.export.texts import Ids
 from flashneuron.model.capture import Capture, chunks
 from flashneuron.model.spec import ModelSpec, Weights
 from flashneuron.package.atomic import atomic_write
-from flashneuron.package.layout import PredictorInput
+from flashneuron.package.layout import BEFORE_ATTENTION, PredictorInput
 from flashneuron.package.neuron_lists import write_frequency, write_places
 from flashneuron.package.predictor_file import read_predictor
 from flashneuron.package.schema import Layout
@@ -34,8 +34,8 @@ Array = np.ndarray[Any, Any]
 
 @dataclass(frozen=True)
 class Selections:
-    """bool [tokens, F] each: what a layer's predictor selects, and what it selects of the previous layer's input, by
-    which the runtime reads early; all False in layer 0.
+    """bool [tokens, F] each: what a layer's predictor selects, and by what the runtime reads early: the same where that
+    is known before attention, else what it selects of the previous layer's input; all False in layer 0.
     """
 
     selected: Array
@@ -74,6 +74,8 @@ def predicted_selections(
             np.concatenate([predictor.selects(x).cpu().numpy() for x in chunks(seen, spec.ffn_size, device)])
             for predictor in (stored[layer.index].to(device), following.to(device))
         ]
+        if taken in BEFORE_ATTENTION:
+            expected = both[0]
         yield Selections(both[0], np.zeros_like(both[0]) if expected is None else expected)
         expected = both[1]
 

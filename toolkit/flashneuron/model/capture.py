@@ -10,18 +10,18 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from flashneuron.errors import ModelError
-from flashneuron.model.blocks import AttentionBlock, HeadBlock, empty_cache
+from flashneuron.model.blocks import AttentionBlock, Block, HeadBlock, empty_cache
 from flashneuron.model.ffn import Ffn
 from flashneuron.model.spec import ModelSpec, Weights
 from flashneuron.model.token_rows import Rows, TokenRows
-from flashneuron.package.layout import PredictorInput
+from flashneuron.package.layout import BEFORE_ATTENTION, PredictorInput
 
 CHUNK_BYTES = 16 * 2**20  # of one [tokens, F] or [tokens, vocabulary] intermediate
 
@@ -35,6 +35,42 @@ class CapturedLayer:
     ffn: Ffn  # what later layers see the results of; another one may be put in its place
     ffn_input: TokenRows  # [N, d], N tokens of all sequences in order; valid until the next layer is asked for
     predictor_input: TokenRows  # the same, of what a predictor takes
+
+
+class Parts(Protocol):
+    """A model in pieces, each loaded when it is asked for."""
+
+    def embed(self, ids: TokenIds) -> Tensor:
+        """Input of layer 0 for a sequence from position 0, fp32 [len(ids), d]."""
+        ...
+
+    def block(self, index: int) -> Block: ...
+    def ffn(self, index: int) -> Ffn: ...
+    def head(self) -> Block: ...
+
+
+@dataclass(frozen=True)
+class CheckpointParts:
+    """`Parts` of a checkpoint, in fp32."""
+
+    spec: ModelSpec
+    weights: Weights
+
+    def embed(self, ids: TokenIds) -> Tensor:
+        """FORMAT.md, embedding.bin: token[id] + position[p] in fp32."""
+        rows = self.weights["embed.tokens"][torch.from_numpy(ids.astype(np.int64))].float()
+        if "embed.project_in" in self.weights:
+            rows = rows @ self.weights["embed.project_in"].float().T
+        return rows + self.weights["embed.positions"][: len(ids)].float() if self.spec.position_rows else rows
+
+    def block(self, index: int) -> Block:
+        return AttentionBlock(self.spec, index, self.weights)
+
+    def ffn(self, index: int) -> Ffn:
+        return Ffn.load(self.spec, self.weights, index)
+
+    def head(self) -> Block:
+        return HeadBlock(self.spec, self.weights)
 
 
 def compute_device() -> torch.device:
@@ -54,7 +90,8 @@ def chunks(x: Rows, width: int, device: torch.device) -> Iterator[Tensor]:
 
 class Capture:
     """One pass over `sequences` (each at most `max_context` ids): take `layers()` to its end, then `losses()`.
-    Predictors see `predictor_input` (FORMAT.md, "predictor"); `layer_input` is a third row per token.
+    Predictors see `predictor_input` (FORMAT.md, "predictor"); one of the layer's input is a third row per token.
+    `parts`: other pieces than the checkpoint's.
     """
 
     def __init__(
@@ -64,26 +101,29 @@ class Capture:
         sequences: Sequence[TokenIds],
         work_dir: Path | None = None,
         predictor_input: PredictorInput = "ffn_input",
+        parts: Parts | None = None,
     ) -> None:
         _check(spec, sequences)
-        self._spec, self._weights, self._sequences = spec, weights, sequences
+        self._spec, self._sequences = spec, sequences
+        self._parts = parts or CheckpointParts(spec, weights)
         self._spans = _spans(sequences)
         tokens = self._spans[-1].stop if self._spans else 0
         self._residual = TokenRows(tokens, spec.hidden_size, work_dir)
         self._exchange = TokenRows(tokens, spec.hidden_size, work_dir)
-        self._keeps_input = predictor_input == "layer_input"
+        self._keeps_input = predictor_input in BEFORE_ATTENTION
+        self._norms_input = predictor_input == "normed_layer_input"
         self._seen = self._residual if predictor_input == "residual" else self._exchange  # by a predictor
         if self._keeps_input:
             self._seen = TokenRows(tokens, spec.hidden_size, work_dir)
-        self._embed()
+        for ids, span in zip(self._sequences, self._spans, strict=True):
+            self._residual[span] = self._parts.embed(ids)
 
     @torch.no_grad()
     def layers(self, select: Select | None = None) -> Iterator[CapturedLayer]:
         """Each layer in turn. `select` limits the neurons that later layers see the results of."""
         for index in range(self._spec.layers):
             self._attend(index)
-            ffn = Ffn.load(self._spec, self._weights, index, compute_device())
-            layer = CapturedLayer(index, ffn, self._exchange, self._seen)
+            layer = CapturedLayer(index, self._parts.ffn(index).to(compute_device()), self._exchange, self._seen)
             yield layer
             self._feed_forward(index, layer.ffn, select)
 
@@ -91,7 +131,7 @@ class Capture:
     def losses(self) -> Iterator[float]:
         """−Σ ln p(next id) of each sequence, over all its ids but the first."""
         device = compute_device()
-        head = HeadBlock(self._spec, self._weights).to(device)
+        head = self._parts.head().to(device)
         step = chunk_rows(self._spec.vocab_size)
         for ids, span in zip(self._sequences, self._spans, strict=True):
             targets, loss = torch.from_numpy(ids[1:].astype(np.int64)), 0.0
@@ -102,25 +142,15 @@ class Capture:
                 loss += torch.nn.functional.cross_entropy(logits, target.to(device), reduction="sum").item()
             yield loss
 
-    @torch.no_grad()
-    def _embed(self) -> None:
-        """FORMAT.md, embedding.bin: token[id] + position[p] in fp32."""
-        tokens = self._weights["embed.tokens"]
-        project = self._weights["embed.project_in"].float() if "embed.project_in" in self._weights else None
-        positions = self._weights["embed.positions"].float() if self._spec.position_rows else None
-        for ids, span in zip(self._sequences, self._spans, strict=True):
-            rows = tokens[torch.from_numpy(ids.astype(np.int64))].float()
-            rows = rows if project is None else rows @ project.T
-            self._residual[span] = rows if positions is None else rows + positions[: len(ids)]
-
     def _attend(self, index: int) -> None:
         device = compute_device()
-        block = AttentionBlock(self._spec, index, self._weights).to(device)
+        block = self._parts.block(index).to(device)
         cache, start = empty_cache(self._spec).to(device), torch.zeros(1, dtype=torch.int64, device=device)
         for span in self._spans:
             before, ffn_out = self._residual[span].to(device), self._exchange[span].to(device)
             if self._keeps_input:
-                self._seen[span] = before + ffn_out
+                entered = before + ffn_out
+                self._seen[span] = _normed(entered) if self._norms_input else entered
             residual, ffn_input, _, _ = block(before, ffn_out, cache, cache, start)
             self._residual[span], self._exchange[span] = residual, ffn_input
 
@@ -133,6 +163,11 @@ class Capture:
                 x = self._exchange[rows].to(ffn.device)
                 selected = select(index, self._seen[rows].to(ffn.device)) if select else None
                 self._exchange[rows] = ffn(x, selected, scratch[: len(x)])
+
+
+def _normed(x: Tensor) -> Tensor:
+    """FORMAT.md, "predictor", of rows [n, d]."""
+    return torch.nn.functional.layer_norm(x, x.shape[1:], eps=1e-5)
 
 
 def _check(spec: ModelSpec, sequences: Sequence[TokenIds]) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -49,6 +49,11 @@ class Ffn:
         found = spec.thresholds
         threshold = {"threshold": found.layers[layer], "threshold_on": found.on} if found is not None else {}
         return cls(**tensors, activation=spec.activation, **threshold)  # type: ignore[arg-type]
+
+    def to(self, device: torch.device | str) -> Ffn:
+        gate = None if self.gate is None else self.gate.to(device)
+        moved = {name: getattr(self, name).to(device) for name in ("up", "up_bias", "down", "down_bias")}
+        return replace(self, gate=gate, **moved)
 
     @property
     def neurons(self) -> int:

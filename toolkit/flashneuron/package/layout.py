@@ -9,7 +9,8 @@ import numpy as np
 DType = Literal["fp32", "fp16", "bf16", "int8", "int4"]
 FloatDType = Literal["fp32", "fp16", "bf16"]
 PredictorDType = Literal["fp32", "fp16", "bf16", "int8"]
-PredictorInput = Literal["ffn_input", "residual", "layer_input"]  # FORMAT.md, "predictor"
+PredictorInput = Literal["ffn_input", "residual", "layer_input", "normed_layer_input"]  # FORMAT.md, "predictor"
+BEFORE_ATTENTION: tuple[PredictorInput, ...] = ("layer_input", "normed_layer_input")  # known before it runs
 DTYPE_CODES: dict[DType, int] = {"fp32": 0, "fp16": 1, "bf16": 2, "int8": 3, "int4": 4}  # in binary headers
 DTYPE_NAMES: dict[int, DType] = {code: name for name, code in DTYPE_CODES.items()}
 INT4_GROUP = 128  # elements of a row that share a scale; the last group may be shorter

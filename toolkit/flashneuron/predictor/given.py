@@ -24,6 +24,7 @@ from flashneuron.model.spec import ModelSpec, Weights
 from flashneuron.package.layout import PredictorDType, PredictorInput
 from flashneuron.package.predictor_file import MAX_RANK, read_predictor
 from flashneuron.predictor.lowrank import LowRank
+from flashneuron.predictor.train import trained_input
 
 _NAMES = ("fc1.weight", "fc2.weight")
 # What torch.load raises for files that it cannot read as plain tensors.
@@ -86,7 +87,7 @@ def predictors_in(folder: Path, spec: ModelSpec) -> GivenPredictors:
     """PowerInfer's or ours. Error: InputError for a folder that has neither of every layer."""
     kinds: tuple[tuple[str, str, _Read, PredictorInput], ...] = (
         ("model_*.pt", "model_{}.pt", _read_powerinfer, stream_before_norm(spec)),
-        ("layer_*.pred", "layer_{:03}.pred", _read_ours, "ffn_input"),
+        ("layer_*.pred", "layer_{:03}.pred", _read_ours, trained_input(spec)),
     )
     for pattern, name, read, given_input in kinds:
         if not any(folder.glob(pattern)):

@@ -36,6 +36,10 @@ class LowRank:
         """bool [n, F]."""
         return self.logits(x) > 0
 
+    def before_affine(self, weight: Tensor, bias: Tensor) -> LowRank:
+        """Of z what this one is of x = weight ∘ z + bias, [d] each. Precondition: no ReLU."""
+        return replace(self, a=self.a * weight, bias=self.bias + self.b @ (self.a @ bias))
+
     def shifted(self, threshold: float) -> LowRank:
         """Selects where this one's logit is over `threshold`."""
         return replace(self, bias=self.bias - threshold)

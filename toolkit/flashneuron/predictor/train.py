@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from flashneuron.errors import InputError
@@ -14,6 +15,7 @@ from flashneuron.model.capture import CapturedLayer, TokenIds
 from flashneuron.model.ffn import Ffn
 from flashneuron.model.spec import ModelSpec, Weights
 from flashneuron.model.token_rows import Rows
+from flashneuron.package.layout import PredictorInput
 from flashneuron.predictor.evaluate import agreement
 from flashneuron.predictor.fit import RECALL_MARGIN, choose_rank, refine, regress, threshold_for
 from flashneuron.predictor.lowrank import LowRank
@@ -45,8 +47,20 @@ def train_predictors(
     if settings.rank is not None and settings.rank > min(spec.hidden_size, spec.ffn_size):
         raise InputError(f"--rank {settings.rank} is over the model's width {min(spec.hidden_size, spec.ffn_size)}")
     texts = Texts(*split_tuning(train, settings.tokens), validation)
-    work = PredictorWork(spec, weights, texts, settings, lambda layer, ends: train_layer(layer, ends, settings))
+
+    def make(layer: CapturedLayer, ends: tuple[int, int]) -> tuple[LowRank, LayerRow]:
+        return train_layer(spec, weights, layer, ends, settings)
+
+    taken = trained_input(spec)
+    work = PredictorWork(spec, weights, texts, settings, make, f"trained {taken}", taken)
     return work.run(out_dir, progress, team or Team())
+
+
+def trained_input(spec: ModelSpec) -> PredictorInput:
+    """What predictors that are made here take. Where attention and FFN stand side by side, the FFN's norm is of the
+    layer's input: its weights are then a part of the predictor, and what fires is known before attention runs.
+    """
+    return "normed_layer_input" if spec.parallel and spec.norm_kind == "layer" else "ffn_input"
 
 
 def refuse_dense(name: str, spec: ModelSpec) -> None:
@@ -56,18 +70,25 @@ def refuse_dense(name: str, spec: ModelSpec) -> None:
         raise InputError(f"{what}; `flashneuron export --sparsity 0.5` chooses that and trains its predictors too")
 
 
-def train_layer(layer: CapturedLayer, ends: tuple[int, int], settings: PredictorSettings) -> tuple[LowRank, LayerRow]:
-    """Rows of `layer.ffn_input` up to ends[0] are fitted, up to ends[1] tuned on, and the rest measured on."""
-    bounds = itertools.pairwise((0, *ends, len(layer.ffn_input)))
+def train_layer(
+    spec: ModelSpec, weights: Weights, layer: CapturedLayer, ends: tuple[int, int], settings: PredictorSettings
+) -> tuple[LowRank, LayerRow]:
+    """Rows up to ends[0] are fitted, up to ends[1] tuned on, and the rest measured on."""
+    bounds = [*itertools.pairwise((0, *ends, len(layer.ffn_input)))]
     fit, tuning, validation = (layer.ffn_input.part(start, stop) for start, stop in bounds)
+    _, seen, seen_validation = (layer.predictor_input.part(start, stop) for start, stop in bounds)
     ffn, target = layer.ffn, tuning_recall(settings)
     regression = regress(ffn, fit)
     rank = settings.rank or choose_rank(regression, ffn, _spread(tuning, LADDER_TOKENS), target)
-    predictor = refine(regression.at(rank), ffn, fit, settings).rounded(settings.dtype)
-    tuning_rows = spread_for_threshold(tuning, ffn)
-    threshold, density = threshold_for(predictor, ffn, tuning_rows, target)
+    predictor = refine(regression.at(rank), ffn, fit, settings)
+    if trained_input(spec) != "ffn_input":
+        norm = (weights[f"layers.{layer.index}.ffn_norm.{part}"] for part in ("weight", "bias"))
+        predictor = predictor.before_affine(*(part.to(ffn.device, torch.float32) for part in norm))
+    predictor = predictor.rounded(settings.dtype)
+    rows = (spread_for_threshold(part, ffn) for part in (tuning, seen))
+    threshold, density = threshold_for(predictor, ffn, next(rows), target, next(rows))
     predictor = predictor.shifted(threshold)
-    return predictor, agreement(predictor, ffn, validation).row(layer.index, rank, density)
+    return predictor, agreement(predictor, ffn, validation, seen_validation).row(layer.index, rank, density)
 
 
 def tuning_recall(settings: PredictorSettings) -> float:

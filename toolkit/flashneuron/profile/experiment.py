@@ -139,7 +139,8 @@ def measure(
                 seen = predicted.get(job.point.settings)
                 run = run.model_copy(update={"warm_up": warmed, "cool_down": cooled, "predicted": seen})
                 write_run(run, path)
-                learn(session, run)
+                if not run.budget_changes:
+                    learn(session, run)
                 found.append(Measured(run, path))
             advance(1)
     if kept := len(planned) - len(missing):
@@ -222,6 +223,7 @@ def make_run(
         ready=generation.ready,
         prefill=generation.prefill,
         tokens=generation.tokens,
+        budget_changes=generation.budget_changes,
         result=generation.result,
         conditions_before=before,
         conditions_after=session.conditions(),
@@ -254,6 +256,7 @@ def _file_name(session: Session, device: Mapping[str, Any], job: Job, repeat: in
         "step": point.ladder_step,
         "workload": job.workload.model_dump(),
         **({"trace": True} if trace else {}),
+        **({"draft": session.drafts[draft].manifest_sha256} if (draft := point.settings.draft) else {}),
     }
     digest = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:10]
     words = [

@@ -120,9 +120,11 @@ def _amount(part: str, work: Work) -> float:
 
 
 def observe(run: Run, package: Package) -> Observation | None:
-    """What a run says of computing; None where it says nothing: no decoded token, or a clock without meaning."""
+    """What a run says of computing; None where it says nothing: no decoded token, a clock without meaning, or tokens
+    that were computed together.
+    """
     tokens = run.decoded
-    if not tokens or (run.ready.on_npu and run.emulated):
+    if not tokens or (run.ready.on_npu and run.emulated) or run.result.rounds is not None:
         return None
     times = {
         part: median(getattr(t, f"{part}_us") for t in tokens)

@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from flashneuron.errors import InputError
 from flashneuron.package.atomic import atomic_write
 
-SCHEMA_MAJOR, SCHEMA_MINOR = 1, 4  # major: meaning or absence of a field; minor: a field more
+SCHEMA_MAJOR, SCHEMA_MINOR = 1, 5  # major: meaning or absence of a field; minor: a field more
 
 TRACE_SUFFIX = ".trace.json"  # of a run's trace beside it
 
@@ -44,6 +44,7 @@ class Counters(_Record):
     attention_us: int
     ffn_us: int
     head_us: int = 0
+    draft_us: int = 0
     bytes_wanted: int
     bytes_read: int
     requests: int
@@ -58,6 +59,18 @@ class Counters(_Record):
 class TokenCounters(Counters):
     index: int
     id: int
+    rss_bytes: int | None = None  # of the process after this token, where the budget may change
+
+
+class BudgetChange(_Record):
+    """Another budget, in force from the token `index` on."""
+
+    index: int
+    ram_bytes: int
+    neurons_bytes: int
+    cache_rows: int  # that the caches have room for, all layers together
+    freed_us: int  # what the change took, before that token
+    rss_bytes: int  # right after it
 
 
 class LayerCounters(Counters):
@@ -104,14 +117,18 @@ class Memory(_Record):
     rss_anon_bytes: int
     vm_swap_bytes: int
     major_faults: int
-    ram_bytes: int | None = None
+    ram_bytes: int | None = None  # the largest that was in force
 
 
 class Result(_Record):
     finish: str | None = None
     token_ids: list[int] = []
     tokens: int
-    decode_steps: int  # tokens computed one by one: what totals and layers sum over
+    decode_steps: int  # tokens after the first: what totals and layers sum over
+    # Speculative decoding: passes over drafted tokens, and of these all and those that were accepted.
+    rounds: int | None = None
+    drafted: int | None = None
+    accepted: int | None = None
     totals: Counters
     layers: list[LayerCounters]
     memory: Memory
@@ -176,6 +193,7 @@ class Run(_Record):
     ready: Ready
     prefill: Prefill
     tokens: list[TokenCounters]
+    budget_changes: list[BudgetChange] = []
     result: Result
     conditions_before: dict[str, Any]
     conditions_after: dict[str, Any]
@@ -197,7 +215,7 @@ class Run(_Record):
 
     @property
     def ram_bytes(self) -> int:
-        """The budget in force; without one everything is resident."""
+        """The budget in force at the start; without one everything is resident."""
         return self.ready.budget.ram_bytes or self.ready.budget.all_resident_bytes
 
     @property

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, Protocol, TypeVar
 
@@ -20,7 +20,7 @@ from flashneuron.device.sync import push_package, push_runner
 from flashneuron.errors import FlashneuronError
 from flashneuron.package.manifest import MANIFEST, Package
 from flashneuron.profile.flash_curve import FlashCurve, find_curve
-from flashneuron.profile.run_file import Budget, PackageRef, Prefill, Ready, Result, TokenCounters
+from flashneuron.profile.run_file import Budget, BudgetChange, PackageRef, Prefill, Ready, Result, TokenCounters
 from flashneuron.profile.settings import RunSettings
 from flashneuron.profile.tuning import tuned
 from flashneuron.progress import Progress
@@ -41,6 +41,7 @@ class Generation:
     ready: Ready
     prefill: Prefill
     tokens: list[TokenCounters]
+    budget_changes: list[BudgetChange]
     result: Result
 
 
@@ -55,6 +56,12 @@ class Scores:
 
 
 @dataclass(frozen=True)
+class PushedDraft:
+    folder: str  # on the device, of its manifest; its files lie in the package's store
+    manifest_sha256: str
+
+
+@dataclass(frozen=True)
 class Session:
     """Calls go one after the other. Leaving a `with` block lets go of the device."""
 
@@ -66,6 +73,7 @@ class Session:
     close: Callable[[], None]
     curve: FlashCurve | None = None  # of the device, if it was probed
     link: Device | None = None  # to bring files back
+    drafts: Mapping[str, PushedDraft] = field(default_factory=dict)  # by what --draft says
 
     def __enter__(self) -> Session:
         return self
@@ -122,12 +130,15 @@ class Session:
         keys: Mapping[str, str] = NO_KEYS,
     ) -> Generator[dict[str, Any]]:
         stdin = "".join(" ".join(map(str, ids)) + "\n" for ids in sequences).encode()
-        yield from self.runner.events(verb, {**self.place, **self.tuned(settings).to_keys(), **keys}, stdin)
+        asked = self.tuned(settings).to_keys()
+        if settings.draft is not None:
+            asked["draft"] = self.drafts[settings.draft].folder
+        yield from self.runner.events(verb, {**self.place, **asked, **keys}, stdin)
 
 
 def collect_generation(events: Iterable[dict[str, Any]], on_token: OnToken | None = None) -> Generation:
     """Of a call of the verb `generate`, to its end."""
-    found: dict[str, Any] = {"tokens": []}
+    found: dict[str, Any] = {"tokens": [], "budget_changes": []}
     for event in events:
         match event.get("event"):
             case "ready":
@@ -139,6 +150,8 @@ def collect_generation(events: Iterable[dict[str, Any]], on_token: OnToken | Non
                 found["tokens"].append(token)
                 if on_token:
                     on_token(token)
+            case "budget_change":
+                found["budget_changes"].append(_checked(BudgetChange, event))
             case "result":
                 found["result"] = _checked(Result, event)
     _complete(found, "ready", "prefill", "result")

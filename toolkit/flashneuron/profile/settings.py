@@ -81,6 +81,7 @@ def _bytes(low: int, high: int) -> Callable[[str], Value]:
 
 
 LONGEST_READ = 64 << 20
+NO_DRAFT = "none"
 
 
 def _share_or(*words: str) -> Callable[[str], Value]:
@@ -90,6 +91,23 @@ def _share_or(*words: str) -> Callable[[str], Value]:
         return text if text in words else number(text)
 
     return parse
+
+
+def _schedule(text: str) -> Value:
+    """The runner's form: bytes as whole numbers."""
+    changes = [part.split(":") for part in text.split(",")]
+    if any(len(part) != 2 or not (part[0].isascii() and part[0].isdigit()) for part in changes):
+        raise ValueError("expected TOKEN:SIZE, for instance 64:512M, and more of them after commas")
+    tokens = [int(token) for token, _ in changes]
+    if sorted({0, *tokens}) != [0, *tokens]:
+        raise ValueError("expected tokens in ascending order, from 1")
+    return ",".join(f"{token}:{parse_bytes(size)}" for token, (_, size) in zip(tokens, changes, strict=True))
+
+
+def _package(text: str) -> Value:
+    if not text:
+        raise ValueError("expected a package, or none")
+    return text
 
 
 # What decides where bytes come from, in the order of help.
@@ -167,6 +185,32 @@ RUNTIME = (
         _choice("on", "off"),
     ),
 )
+# What changes the budget while tokens are generated.
+CHANGING = (
+    Setting(
+        "ram_at",
+        "TOKEN:SIZE[,…]",
+        "Other DRAM budgets on the way, each from the token with this number on (the first has 0).",
+        _schedule,
+    ),
+    Setting(
+        "follow_memory",
+        "SIZE",
+        "Shrink the budget, and let it grow again up to --ram, so that so much of the device's memory stays free.",
+        _bytes(0, 1 << 62),
+    ),
+)
+# What drafts for the package: only what generates takes it.
+DRAFTING = (
+    Setting(
+        "draft",
+        "PKG|none",
+        "A small package of the same tokenizer that drafts tokens, which PKG verifies together: the same text, fewer "
+        "reads per token. All of it stays in DRAM, within --ram.",
+        _package,
+    ),
+    Setting("draft_tokens", "N", "Tokens that --draft drafts at a time, 1 to 16; default: 4.", _whole(1, 16)),
+)
 CONTEXT = Setting("context", "N", "Tokens that the KV cache holds; default: prompt + new tokens.", _whole(1))
 MAX_NEW_TOKENS = Setting("max_new_tokens", "N", "Tokens to generate.", _whole(1))
 SAMPLING = (
@@ -180,7 +224,7 @@ SAMPLING = (
     ),
     Setting("seed", "N", "Seed of the sampler.", _whole(0, 2**64 - 1)),
 )
-_ALL = {setting.name: setting for setting in (*RUNTIME, CONTEXT, MAX_NEW_TOKENS, *SAMPLING)}
+_ALL = {setting.name: setting for setting in (*RUNTIME, *CHANGING, *DRAFTING, CONTEXT, MAX_NEW_TOKENS, *SAMPLING)}
 
 
 @dataclass(frozen=True)
@@ -202,6 +246,10 @@ class RunSettings:
     max_read: int | None = None  # bytes
     overlap: str | None = None
     gate_first: str | None = None
+    ram_at: str | None = None  # TOKEN:BYTES,…
+    follow_memory: int | None = None  # bytes
+    draft: str | None = None  # folder of a package on this machine
+    draft_tokens: int | None = None
     context: int | None = None  # tokens
     max_new_tokens: int | None = None
     ignore_eos: bool | None = None
@@ -212,10 +260,16 @@ class RunSettings:
 
     @classmethod
     def parse(cls, texts: Mapping[str, str | bool | None]) -> RunSettings:
-        """Settings from the texts of options; absent and None stay open. Raises InputError naming the option."""
+        """Settings from the texts of options; absent and None stay open, a draft of none is none. Raises InputError
+        naming the option.
+        """
         values: dict[str, Any] = {}
         for name, text in texts.items():
             values[name] = _ALL[name].value(text) if isinstance(text, str) else text
+        if values.get("draft_tokens") is not None and values.get("draft") is None:
+            raise InputError("--draft-tokens needs --draft PKG")
+        if values.get("draft") == NO_DRAFT:
+            values["draft"] = values["draft_tokens"] = None
         return cls(**values)
 
     def asked(self) -> dict[str, Value]:
@@ -223,12 +277,12 @@ class RunSettings:
         return {name: value for name, value in asdict(self).items() if value is not None}
 
     def of_runtime(self) -> RunSettings:
-        """Without what only generating takes: length and sampling."""
-        names = {setting.name for setting in (*RUNTIME, CONTEXT)}
+        """Without what only generating takes: length, sampling and changes of the budget."""
+        names = {setting.name for setting in (*RUNTIME, *DRAFTING, CONTEXT)}
         return RunSettings(**{name: value for name, value in asdict(self).items() if name in names})
 
     def to_keys(self) -> dict[str, str]:
-        """The runner's keys (PROTOCOL.md)."""
+        """The runner's keys (PROTOCOL.md); a draft lies elsewhere on the device (profile/drafts.py)."""
         return {name: _key_text(value) for name, value in self.asked().items()}
 
 

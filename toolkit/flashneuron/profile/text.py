@@ -28,6 +28,11 @@ class TextCodec:
     def of(cls, package: Package) -> TextCodec:
         return cls(package.tokenizer_json(), package.manifest.model.prompt_prefix_ids)
 
+    def vocabulary(self) -> dict[str, int]:
+        """Id of each token."""
+        ids: dict[str, int] = self._tokenizer.get_vocab(with_added_tokens=True)
+        return ids
+
     def encode(self, text: str) -> list[int]:
         """Ids of the text alone."""
         try:

@@ -114,6 +114,8 @@ def decode(tokens: Sequence[TokenCounters]) -> Decode | None:
 def facts(run: Run) -> dict[str, str]:
     """What two runs must share to measure the same thing. What was left open is "auto" at every budget."""
     in_force = {**run.ready.settings, **{name: run.asked.get(name, "auto") for name in ("window", "hot")}}
+    if "draft" in in_force:  # the runner's is a folder of the device
+        in_force["draft"] = run.asked.get("draft", in_force["draft"])
     settings = {name: _word(value) for name, value in in_force.items() if name not in _NOT_FACTS}
     emulated = run.emulated
     return {

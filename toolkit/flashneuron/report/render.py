@@ -12,6 +12,7 @@ from markupsafe import Markup
 from flashneuron.errors import InputError
 from flashneuron.profile.run_file import Run
 from flashneuron.report import plots
+from flashneuron.report.budget_changes import changes_json, changes_section, changes_table
 from flashneuron.report.drawing import series_variable
 from flashneuron.report.flash_section import curve_json, probed_devices, section
 from flashneuron.report.marks import marked_line, marks
@@ -67,6 +68,7 @@ def render_html(runs: Sequence[Run]) -> str:
         cards=_cards(budget),
         budget=_budget_section(budget) if budget else None,
         ladder=_ladder_section(ladder) if ladder else None,
+        changes=changes_section(found),
         flash=[section(device, number) for number, device in enumerate(probed_devices(found))],
         facts=fact_rows(found),
         conditions=conditions_rows(runs),
@@ -92,6 +94,10 @@ def _join(runs: Sequence[Run], table: Any, mark: str, heading: str, tail: str) -
         if chosen:
             made = rows(chosen)
             blocks.append("\n".join([heading.format(name), table(made.headings, made.rows), "", made.note]))
+    if changes := changes_table([*budget, *ladder]):
+        blocks.append(
+            "\n".join([heading.format("Budgets over time"), table(changes.headings, changes.rows), "", changes.note])
+        )
     blocks += filter(None, [prediction_line(budget)])
     return "\n\n".join(blocks) + tail
 
@@ -185,6 +191,7 @@ def _point_json(point: Point) -> dict[str, Any]:
         "predicted": point.predicted.model_dump() if point.predicted else None,
         "prediction_error": error(point),
         "conditions_before": [run.conditions_before for run in point.runs],
+        "budget_changes": [changes_json(run) for run in point.runs],
         "conditions_after": [run.conditions_after for run in point.runs],
         **preparation_json(point.runs),
     }

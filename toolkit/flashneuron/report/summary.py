@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from flashneuron.profile.run_file import Ready
+from flashneuron.profile.run_file import Ready, Result
 from flashneuron.profile.session import Generation, Scores
 from flashneuron.report.metrics import PARTS, decode, events_text, hit_rate
 from flashneuron.report.table import text_table
@@ -33,9 +33,18 @@ def generation_line(made: Generation, place: str) -> str:
         words += [f"{measured.tokens_per_s:.1f} tokens/s", f"{format_bytes(measured.bytes_read)} read per token{wider}"]
         words += [] if measured.hit_rate is None else [f"hits {measured.hit_rate:.1%}"]
         words.append(f"stall {measured.parts_us['stall'] / 1e3:.2f} ms per token")
+    words += _drafting(made.result)
     budget = format_bytes(memory.ram_bytes) if memory.ram_bytes else "no limit (all resident)"
-    words.append(f"peak RSS {format_bytes(memory.peak_rss_bytes)}, ram {budget}")
+    changes = "".join(f" → {format_bytes(each.ram_bytes)} at {each.index}" for each in made.budget_changes)
+    words.append(f"peak RSS {format_bytes(memory.peak_rss_bytes)}, ram {budget}{changes}")
     return "\n".join([" · ".join(words), *remarks(made.ready)])
+
+
+def _drafting(result: Result) -> list[str]:
+    if not result.rounds:
+        return []
+    given = (result.rounds + (result.accepted or 0)) / result.rounds
+    return [f"draft: {result.accepted} of {result.drafted} tokens accepted, {given:.1f} tokens a round"]
 
 
 def generation_table(made: Generation, place: str) -> str:
@@ -70,6 +79,7 @@ def generation_json(made: Generation, text: str, conditions: dict[str, Any]) -> 
         "stats": {"prefill": made.prefill.model_dump(), **stats, **_loading(made.ready)},
         "settings": made.ready.settings,
         "budget": made.ready.budget.model_dump(),
+        "budget_changes": [each.model_dump() for each in made.budget_changes],
         "conditions": {**conditions, **_circumstances(made.ready)},
     }
 

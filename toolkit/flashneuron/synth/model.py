@@ -79,6 +79,10 @@ class SyntheticSource:
     def sequences(self) -> list[Ids]:
         return [calibration_ids(self.model.spec, self.model.seed)]
 
+    def held_out(self) -> list[Ids]:
+        """None: what random weights make of text says nothing."""
+        return []
+
     def with_thresholds(self, recipe: ExportRecipe, folder: Path, progress: Progress) -> SyntheticSource:
         return self
 

@@ -53,7 +53,8 @@ class ChatScreen(private val app: FlashneuronApp, inflater: LayoutInflater, pare
         slider.render(app.ramRange, state.ramBytes, enabled = chat != null && !state.busy)
         ram.text = app.ramRange?.let { range ->
             val some = state.ramBytes?.let { app.getString(R.string.ram_some, it.inMebibytes()) }
-            app.getString(R.string.ram, some ?: app.getString(R.string.ram_all, range.most.inMebibytes()))
+            val less = state.ramNow?.let { app.getString(R.string.ram_less, it.inMebibytes()) }
+            app.getString(R.string.ram, less ?: some ?: app.getString(R.string.ram_all, range.most.inMebibytes()))
         }.orEmpty()
         if (state.busy) view.findViewById<ScrollView>(R.id.scroll).apply { post { fullScroll(View.FOCUS_DOWN) } }
     }

@@ -101,10 +101,11 @@ class FlashneuronApp : Application() {
         if (busy) RunService.start(this) else RunService.stop(this)
     }
 
-    /** The system asks for memory: an engine that only waits for the next question is let go. */
+    /** The system asks for memory: an answer goes on with less, an engine that waits for the next question is let go. */
     override fun onTrimMemory(level: Int) {
         super.onTrimMemory(level)
-        if (level >= ComponentCallbacks2.TRIM_MEMORY_BACKGROUND && !busy) chat?.release()
+        if (level < ComponentCallbacks2.TRIM_MEMORY_BACKGROUND) return
+        if (chat?.state?.busy == true) chat?.trim() else if (!busy) chat?.release()
     }
 
     private fun onMain(action: () -> Unit) {

@@ -49,6 +49,7 @@ data class ChatState(
     val stats: LiveStats = LiveStats(),
     val roles: List<RoleBytes> = emptyList(), // of the engine that is loaded
     val ramBytes: Long? = null, // null: all resident
+    val ramNow: Long? = null, // of this answer, less than that: the system asked for memory
     val message: String? = null, // one line: what went wrong and what to do, or a note
 ) {
     val busy: Boolean get() = phase == Phase.LOADING || phase == Phase.READING || phase == Phase.ANSWERING
@@ -56,11 +57,12 @@ data class ChatState(
     fun asked(prompt: String) =
         copy(turns = turns + Turn(prompt), phase = Phase.LOADING, stats = LiveStats(), message = null)
 
-    fun ready(event: JSONObject) = copy(phase = Phase.READING, roles = rolesOf(event.getJSONObject("budget")))
+    fun ready(event: JSONObject) = copy(phase = Phase.READING, roles = rolesOf(event.getJSONObject("budget")), ramNow = null)
 
     fun on(event: JSONObject, text: String): ChatState = when (event.optString("event")) {
         "prefill" -> copy(phase = Phase.ANSWERING, stats = stats.copy(promptTokens = event.getInt("tokens")))
         "token" -> answered(text).copy(stats = stats.plus(event))
+        "budget_change" -> copy(ramNow = event.getLong("ram_bytes"))
         else -> this
     }
 

@@ -23,7 +23,8 @@ class ChatSession(
 
     @Volatile
     private var stopped = false
-    private var engine: Engine? = null // these two are the worker's
+    @Volatile
+    private var engine: Engine? = null // it and its budget are the worker's to change
     private var engineRam: Long? = null
 
     /** Nothing happens while an answer is on its way. */
@@ -43,6 +44,14 @@ class ChatSession(
     /** From the next answer on. */
     @Synchronized
     fun setRam(bytes: Long?) = update { it.copy(ramBytes = bytes) }
+
+    /** Of what an answer that is on its way may still give up, half goes at its next token. No token changes. */
+    fun trim() {
+        val loaded = engine ?: return
+        val budget = loaded.ready.getJSONObject("budget")
+        val now = state.ramNow ?: budget.optLong("ram_bytes", budget.getLong("all_resident_bytes"))
+        loaded.requestBudget((now + budget.getLong("minimum_bytes")) / 2)
+    }
 
     /** Gives the engine's memory back, once no answer is on its way; the next answer loads it again. */
     fun release() = worker.execute(::closeEngine)
@@ -72,7 +81,7 @@ class ChatSession(
     }
 
     private fun engineFor(ram: Long?, context: Int): Engine {
-        engine?.let { if (engineRam == ram) return it }
+        engine?.let { if (engineRam == ram && state.ramNow == null) return it }
         closeEngine() // before the next one needs its memory
         found.firstDefect()?.let { throw PackageException(it) }
         val keys = mapOf("context" to context.toString()) + (ram?.let { mapOf("ram" to it.toString()) } ?: emptyMap())

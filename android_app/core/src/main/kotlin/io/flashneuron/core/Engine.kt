@@ -17,7 +17,7 @@ interface Runtime {
     fun openTokenizer(path: String): Tokenizer
 }
 
-/** A package loaded for one set of settings. One thread at a time. */
+/** A package loaded for one set of settings. One thread at a time, but for [requestBudget]. */
 interface Engine : AutoCloseable {
     /** The `ready` event: settings and budget in force. */
     val ready: JSONObject
@@ -27,6 +27,12 @@ interface Engine : AutoCloseable {
      * calling thread. Returns the `result` event. Throws [EngineException], after which the engine can be used again.
      */
     fun generate(prompt: IntArray, sampling: Map<String, String>, listener: EventListener): JSONObject
+
+    /**
+     * Another budget from the next token on, of this generation or the next one; no token changes. From any thread. The
+     * listener gets a `budget_change` event, or an `error` event where the budget is too small and nothing has changed.
+     */
+    fun requestBudget(ramBytes: Long)
 }
 
 fun interface EventListener {

@@ -16,6 +16,9 @@ internal class NativeLibrary {
     /** [words] with the package again; only sampling counts. Returns the `result` event. */
     external fun generate(engine: Long, words: Array<ByteArray>, ids: IntArray, listener: NativeListener): ByteArray
 
+    /** From any thread, but not after close(). What comes of it is told to the listener of the generation. */
+    external fun requestBudget(engine: Long, ramBytes: Long)
+
     external fun close(engine: Long)
 
     external fun openTokenizer(path: ByteArray): Long

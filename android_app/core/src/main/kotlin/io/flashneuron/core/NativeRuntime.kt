@@ -45,6 +45,13 @@ private fun words(keys: Map<String, String>) = keys.map { (key, value) -> "$key=
 private class Handle(private var value: Long, private val free: (Long) -> Unit) {
     fun get(): Long = value.also { check(it != 0L) { "it is closed" } }
 
+    /** From any thread; does nothing once closed. */
+    @Synchronized
+    fun ifOpen(action: (Long) -> Unit) {
+        if (value != 0L) action(value)
+    }
+
+    @Synchronized
     fun close() {
         if (value != 0L) free(value)
         value = 0
@@ -61,6 +68,8 @@ private class NativeEngine(
 
     override fun generate(prompt: IntArray, sampling: Map<String, String>, listener: EventListener) =
         json(library.generate(engine.get(), words(settings + sampling), prompt) { listener.event(json(it)) })
+
+    override fun requestBudget(ramBytes: Long) = engine.ifOpen { library.requestBudget(it, ramBytes) }
 
     override fun close() = engine.close()
 }

@@ -67,6 +67,23 @@ class ChatTest {
     }
 
     @Test
+    fun `memory that the system asks for in mid-answer changes no token`() {
+        val found = Fixture.samplePackage()
+        val whole = chat(found)
+        whole.send(Fixture.PROMPT)
+        lateinit var trimmed: ChatSession
+        trimmed = ChatSession(Fixture.runtime, found, Fixture.atOnce) { if (it.stats.tokens in 3..4) trimmed.trim() }
+        trimmed.send(Fixture.PROMPT)
+        val all = Fixture.runtime.budget(found.settings()).getLong("all_resident_bytes")
+        assertTrue(trimmed.state.ramNow!! < all)
+        assertEquals(whole.state.turns, trimmed.state.turns)
+        trimmed.send("And then") // with all that it had before
+        assertNull(trimmed.state.ramNow)
+        whole.close()
+        trimmed.close()
+    }
+
+    @Test
     fun `what is sent while an answer comes is not taken`() {
         val waiting = ArrayDeque<Runnable>()
         val chat = chat(Fixture.samplePackage()) { waiting += it }
