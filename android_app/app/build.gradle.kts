@@ -2,6 +2,13 @@ plugins {
     alias(libs.plugins.android.application)
 }
 
+// Gradle's property for each folder that CMake must be told; gradle.properties says what is in them.
+val nativeFolders = mapOf(
+    "flashneuron.executorch" to "FLASHNEURON_EXECUTORCH",
+    "flashneuron.highway" to "FLASHNEURON_HIGHWAY",
+    "flashneuron.python" to "Python3_EXECUTABLE",
+)
+
 android {
     namespace = "io.flashneuron.app"
     compileSdk = 36
@@ -19,12 +26,14 @@ android {
         externalNativeBuild {
             cmake {
                 targets += "flashneuron_jni"
-                arguments += listOf("-DFLASHNEURON_TESTS=OFF", "-DANDROID_STL=c++_shared")
-                arguments += listOfNotNull(
-                    providers.gradleProperty("flashneuron.executorch").orNull
-                        ?.let { "-Dexecutorch_DIR=$it/lib/cmake/ExecuTorch" },
-                    providers.gradleProperty("flashneuron.dependencies").orNull?.let { "-DCMAKE_FIND_ROOT_PATH=$it" },
+                arguments += listOf(
+                    "-DANDROID_STL=c++_shared",
+                    "-DANDROID_SUPPORT_FLEXIBLE_PAGE_SIZES=ON",
+                    "-DFLASHNEURON_TESTS=OFF",
                 )
+                arguments += nativeFolders.mapNotNull { (property, variable) ->
+                    providers.gradleProperty(property).orNull?.let { "-D$variable=$it" }
+                }
             }
         }
     }

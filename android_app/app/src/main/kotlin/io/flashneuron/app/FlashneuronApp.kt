@@ -98,7 +98,7 @@ class FlashneuronApp : Application() {
 
     /** A run is seen by the system as long as it goes on, whatever becomes of the screen. */
     private fun follow() {
-        if (busy) RunService.start(this) else RunService.stop(this)
+        if (busy) RunService.start(this) else RunService.stop()
     }
 
     /** The system asks for memory: an answer goes on with less, an engine that waits for the next question is let go. */

@@ -16,7 +16,14 @@ class RunService : Service() {
 
     override fun onStartCommand(intent: Intent?, flags: Int, startId: Int): Int {
         startForeground(NOTICE, notice(), ServiceInfo.FOREGROUND_SERVICE_TYPE_DATA_SYNC)
+        service = this
+        if (!runs) stopSelf()
         return START_NOT_STICKY
+    }
+
+    override fun onDestroy() {
+        service = null
+        super.onDestroy()
     }
 
     /** Android 15 ends services of this kind after six hours; the run goes on while the process lives. */
@@ -40,6 +47,7 @@ class RunService : Service() {
         private const val NOTICE = 1
         private const val CHANNEL = "runs"
         private var runs = false
+        private var service: RunService? = null // from when it is in the foreground until it ends
 
         /** On the main thread, as stop(). A run begins while the app is on the screen, when a service may start. */
         fun start(context: Context) {
@@ -48,10 +56,10 @@ class RunService : Service() {
             context.startForegroundService(Intent(context, RunService::class.java))
         }
 
-        fun stop(context: Context) {
-            if (!runs) return
+        /** A service that was asked for and has not come yet ends when it does: stopping it before is an error. */
+        fun stop() {
             runs = false
-            context.stopService(Intent(context, RunService::class.java))
+            service?.stopSelf()
         }
     }
 }
