@@ -72,7 +72,9 @@ class ChatTest {
         val whole = chat(found)
         whole.send(Fixture.PROMPT)
         lateinit var trimmed: ChatSession
-        trimmed = ChatSession(Fixture.runtime, found, Fixture.atOnce) { if (it.stats.tokens in 3..4) trimmed.trim() }
+        trimmed = ChatSession(Fixture.runtime, found, Fixture.atOnce) { state ->
+            if (state.turns.size == 1 && state.stats.tokens in 3..4) trimmed.trim()
+        }
         trimmed.send(Fixture.PROMPT)
         val all = Fixture.runtime.budget(found.settings()).getLong("all_resident_bytes")
         assertTrue(trimmed.state.ramNow!! < all)
