@@ -38,20 +38,23 @@ Result<Keys> keys_of(JNIEnv* env, const char* verb, jobjectArray array) {
   return std::move(arguments.keys);
 }
 
-// Only Java's side knows how to pass an event on; false stops.
+// Java's listener. What it throws stays pending: no more is told, and the caller returns to Java at once.
 class Listener {
  public:
   Listener(JNIEnv* env, jobject object)
       : env_(env), object_(object), method_(env->GetMethodID(env->GetObjectClass(object), "event", "([B)Z")) {}
 
+  // False: it does not go on.
   bool tell(const Json& event) const {
-    if (method_ == nullptr || env_->ExceptionCheck()) return false;
+    if (thrown()) return false;
     const jbyteArray bytes = event_to_java(env_, event);
     if (bytes == nullptr) return false;
     const jboolean goes_on = env_->CallBooleanMethod(object_, method_, bytes);
+    const bool stays = !thrown() && goes_on == JNI_TRUE;
     env_->DeleteLocalRef(bytes);
-    return goes_on == JNI_TRUE && !env_->ExceptionCheck();
+    return stays;
   }
+  bool thrown() const { return env_->ExceptionCheck() == JNI_TRUE; }
 
  private:
   JNIEnv* env_;
@@ -81,7 +84,9 @@ Result<jlong> open(JNIEnv* env, jobjectArray words, jobject listener) {
   }
   FN_ASSIGN_OR_RETURN(loaded->engine, std::move(engine));
   FN_ASSIGN_OR_RETURN(loaded->session, loaded->engine->new_session());
-  Listener(env, listener).tell(ready_event(*loaded->engine, sampling_of(keys), now_us() - start_us));
+  const Listener told(env, listener);
+  told.tell(ready_event(*loaded->engine, sampling_of(keys), now_us() - start_us));
+  if (told.thrown()) return jlong{0};
   return handle_of(std::move(loaded));
 }
 
@@ -95,6 +100,7 @@ Result<jbyteArray> generate(JNIEnv* env, Loaded& loaded, jobjectArray words, jin
       .on_prefill = [&](int64_t tokens, const Counters& counters) { told.tell(prefill_event(tokens, counters)); },
       .on_token = [&](const TokenEvent& token) { return told.tell(token_event(token)); }};
   FN_ASSIGN_OR_RETURN(const Generation done, loaded.session->generate(prompt, sampling, events));
+  if (told.thrown()) return jbyteArray{nullptr};
   return event_to_java(env, generation_event(done, read_process_memory(), loaded.engine->budget()));
 }
 
