@@ -1,4 +1,5 @@
-"""The tokeniser on the device gives what `tokenizers` gives. Run by ctest, which names the program in FN_TOKENIZE.
+"""The tokeniser on the device gives what `tokenizers` gives. Run by ctest, which names the program in FN_TOKENIZE, with
+the words that run it in front, | between them.
 
 FN_TOKENIZER_JSON=FILE… (colons between) compares by more tokenizers than those made here.
 """
@@ -152,7 +153,7 @@ class Device:
     """The program around the C++ tokeniser."""
 
     def __init__(self, tokenizer_json: Path) -> None:
-        command = [*filter(None, os.environ["FN_TOKENIZE"].split(";")), str(tokenizer_json)]
+        command = [*filter(None, os.environ["FN_TOKENIZE"].split("|")), str(tokenizer_json)]
         self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         self.refusal: dict[str, str] = json.loads(self._read())
 
