@@ -1,5 +1,6 @@
 #include "flashneuron/engine.h"
 
+#include <algorithm>
 #include <cstring>
 #include <utility>
 
@@ -66,7 +67,7 @@ Result<LoadedAttention> load_chosen(const Configuration& chosen, OperatorProfile
   LoadedAttention loaded;
   FN_ASSIGN_OR_RETURN(loaded.programs, load(chosen, profile));
   loaded.load_us = now_us() - start_us;
-  loaded.loaded_bytes = read_process_memory().rss_bytes - rss_before;
+  loaded.loaded_bytes = std::max<int64_t>(0, read_process_memory().rss_bytes - rss_before);  // heap may be given back
   return loaded;
 }
 

@@ -306,4 +306,13 @@ Keys settings_of(const Options& options) {
   return keys;
 }
 
+Keys sampling_of(const Keys& keys) {
+  Keys sampling;
+  for (const char* key :
+       {"max_new_tokens", "ignore_eos", "temperature", "top_k", "top_p", "seed", "ram_at", "follow_memory"}) {
+    if (const auto found = keys.find(key); found != keys.end()) sampling.insert(*found);
+  }
+  return sampling;
+}
+
 }  // namespace flashneuron

@@ -68,4 +68,7 @@ Result<ReplayKeys> parse_replay(const Keys& keys);
 // The settings as keys, every choice made; the inverse of parse_options for what they share.
 Keys settings_of(const Options& options);
 
+// Keys of the settings of a generation that were given, for the `ready` event.
+Keys sampling_of(const Keys& keys);
+
 }  // namespace flashneuron

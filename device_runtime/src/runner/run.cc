@@ -152,16 +152,6 @@ Status replay_verb(const Keys& keys, const Emit& emit, Json& refusal) {
   return {};
 }
 
-// Keys of the settings of a generation that were given, for the `ready` event.
-Keys sampling_of(const Keys& keys) {
-  Keys sampling;
-  for (const char* key :
-       {"max_new_tokens", "ignore_eos", "temperature", "top_k", "top_p", "seed", "ram_at", "follow_memory"}) {
-    if (const auto found = keys.find(key); found != keys.end()) sampling.insert(*found);
-  }
-  return sampling;
-}
-
 Status generate(const Keys& keys, std::istream& in, const Emit& emit, Json& refusal) {
   FN_ASSIGN_OR_RETURN(Options options, parse_options(keys));
   FN_ASSIGN_OR_RETURN(const Sampling sampling, parse_sampling(keys));
