@@ -16,6 +16,7 @@ from flashneuron.profile.run_file import BudgetChange, Run, read_run, write_run
 from flashneuron.profile.session import collect_generation
 from flashneuron.profile.settings import RunSettings
 from flashneuron.report.budget_changes import effects, token_times_us
+from flashneuron.report.metrics import facts
 from flashneuron.report.render import render_html, render_json, render_markdown, render_text
 from flashneuron.report.summary import generation_line
 
@@ -98,6 +99,10 @@ def test_reports_show_the_budget_over_time_only_where_it_changed(render: Any) ->
     assert "32.0 MiB → 28.0 MiB" in text
     assert "28.0 MiB → 30.0 MiB" in text
     assert "Budgets over time" not in render([make_run()])
+
+
+def test_a_schedule_is_read_with_units() -> None:
+    assert facts(changing_run())["ram_at"] == "2:1 B"
 
 
 def test_the_page_draws_it_and_the_json_tells_it() -> None:

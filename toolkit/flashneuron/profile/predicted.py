@@ -30,19 +30,23 @@ def predict_points(
     session: Session, known: Mapping[str, Any], points: Sequence[RunSettings]
 ) -> dict[RunSettings, Predicted]:
     """By point, on the device with the conditions `known`. A point that the runner refuses, or that reads every weight,
-    has no prediction, nor one with a draft: a trace does not say what is accepted. Precondition: the session is not
-    unpredictable.
+    has no prediction, nor one with a draft, since a trace does not say what is accepted, or whose budget may change.
+    Precondition: the session is not unpredictable.
     """
     assert session.curve is not None
     target = Target(session.device, session.curve, read_rates(known), int(known.get("cores") or 1))
     identity, found = session.package_ref().sha256, dict[RunSettings, Predicted]()
-    for point in dict.fromkeys(each for each in points if each.draft is None):
+    for point in dict.fromkeys(each for each in points if _steady(each)):
         try:
             made = predict(session.package, identity, session.runner, session.place, target, point)
         except FlashneuronError:  # too small a budget, or naive: the run says so, or is measured all the same
             continue
         found[point] = _record(made)
     return found
+
+
+def _steady(point: RunSettings) -> bool:
+    return point.draft is None and point.ram_at is None and point.follow_memory is None
 
 
 def learn(session: Session, run: Run) -> None:

@@ -116,6 +116,11 @@ def facts(run: Run) -> dict[str, str]:
     in_force = {**run.ready.settings, **{name: run.asked.get(name, "auto") for name in ("window", "hot")}}
     if "draft" in in_force:  # the runner's is a folder of the device
         in_force["draft"] = run.asked.get("draft", in_force["draft"])
+    if "ram_at" in in_force:
+        changes = (change.split(":") for change in str(in_force["ram_at"]).split(","))
+        in_force["ram_at"] = ", ".join(f"{token}:{format_bytes(int(size))}" for token, size in changes)
+    if "follow_memory" in in_force:
+        in_force["follow_memory"] = format_bytes(int(in_force["follow_memory"]))
     settings = {name: _word(value) for name, value in in_force.items() if name not in _NOT_FACTS}
     emulated = run.emulated
     return {
