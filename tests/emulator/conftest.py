@@ -20,6 +20,7 @@ from flashneuron.emulator.profiles import DEFAULT_PROFILE
 from flashneuron.export.pipeline import export_model
 from flashneuron.export.recipe import ExportRecipe
 from flashneuron.package.manifest import Package
+from flashneuron.profile.session import Session, open_session
 from flashneuron.progress import SilentProgress
 
 # Of test_peers.py: client, daemon, and by operation whether it works.
@@ -99,3 +100,10 @@ def target(request: pytest.FixtureRequest, tmp_path: Path) -> Device:
 @pytest.fixture
 def runner(target: Device, runtime: Path) -> Runner:
     return push_runner(target, SilentProgress(), lambda abi: runtime)
+
+
+@pytest.fixture(scope="module")
+def session(phone: RunningPhone, sample_fp32: Package) -> Iterator[Session]:
+    """The sample package, pushed to the phone."""
+    with open_session(sample_fp32, phone.device, SilentProgress()) as opened:
+        yield opened

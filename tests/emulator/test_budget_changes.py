@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +16,8 @@ from flashneuron.device.phones import RunningPhone
 from flashneuron.errors import RunnerError
 from flashneuron.package.manifest import Package
 from flashneuron.profile.run_file import find_runs, read_run
-from flashneuron.profile.session import Generation, Session, open_session
+from flashneuron.profile.session import Generation, Session
 from flashneuron.profile.settings import RunSettings
-from flashneuron.progress import SilentProgress
 
 NEW_TOKENS, CUT_AT = 96, 40
 MIB = 1 << 20
@@ -29,12 +27,6 @@ KINDS: list[dict[str, Any]] = [
     {"predictor": "none"},
     {"predictor": "lowrank", "residency": "hybrid"},
 ]
-
-
-@pytest.fixture(scope="module")
-def session(phone: RunningPhone, sample_fp32: Package) -> Iterator[Session]:
-    with open_session(sample_fp32, phone.device, SilentProgress()) as opened:
-        yield opened
 
 
 @pytest.fixture(scope="module")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -12,11 +11,9 @@ import pytest
 from conftest import SAMPLE
 from tokenizers import Tokenizer
 
-from flashneuron.device.phones import RunningPhone
-from flashneuron.package.manifest import Package
 from flashneuron.profile.etdump import generate
 from flashneuron.profile.run_file import Counters
-from flashneuron.profile.session import Generation, Session, open_session
+from flashneuron.profile.session import Generation, Session
 from flashneuron.profile.settings import RunSettings
 from flashneuron.profile.trace import traced
 from flashneuron.progress import SilentProgress
@@ -48,12 +45,6 @@ class Traced:
         """The slices of prefill and tokens, with what the runner counted."""
         outer = [event for event in self.slices(1) if event["name"] in ("prefill", "token")]
         return list(zip(outer, [self.made.prefill, *self.made.tokens], strict=True))
-
-
-@pytest.fixture(scope="module")
-def session(phone: RunningPhone, sample_fp32: Package) -> Iterator[Session]:
-    with open_session(sample_fp32, phone.device, SilentProgress()) as opened:
-        yield opened
 
 
 @pytest.fixture(scope="module")

@@ -8,7 +8,6 @@ import math
 import random
 import subprocess
 import sys
-from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -25,9 +24,8 @@ from flashneuron.device.phones import RunningPhone
 from flashneuron.errors import RunnerError
 from flashneuron.package.manifest import Package
 from flashneuron.profile.run_file import find_runs, read_run
-from flashneuron.profile.session import Session, open_session
+from flashneuron.profile.session import Session
 from flashneuron.profile.settings import RunSettings
-from flashneuron.progress import SilentProgress
 
 PROMPTS = (
     "In the beginning God created",
@@ -38,12 +36,6 @@ PROMPTS = (
 )
 NEW_TOKENS = 64
 EXACT = RunSettings(kv="fp32", max_new_tokens=NEW_TOKENS, ignore_eos=True, predictor="none")
-
-
-@pytest.fixture(scope="module")
-def session(phone: RunningPhone, sample_fp32: Package) -> Iterator[Session]:
-    with open_session(sample_fp32, phone.device, SilentProgress()) as opened:
-        yield opened
 
 
 @pytest.fixture(scope="module")
