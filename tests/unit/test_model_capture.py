@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ import tiny_opt
 import torch
 from planted_opt import random_text
 from tokenizers import Tokenizer
+from torch import Tensor
 from transformers import AutoModelForCausalLM, OPTForCausalLM
 
 from flashneuron.errors import ModelError
@@ -103,3 +105,27 @@ def test_dense_perplexity_of_the_sample_is_transformers() -> None:
     measured = perplexity(folder.spec, folder.weights, windows)
     assert measured.perplexity == pytest.approx(expected, rel=1e-4)
     assert measured.tokens == 4 * 255
+
+
+def test_the_embedding_is_read_once_for_all_sequences(tmp_path: Path) -> None:
+    """Weights are lazy: each access reads a table, of a large model hundreds of megabytes, from disk."""
+    folder = open_model(tiny_opt.save_safetensors(tiny_opt.make_model(), tmp_path / "model"))
+    read: list[str] = []
+
+    class Counting(Mapping[str, Tensor]):
+        def __getitem__(self, name: str) -> Tensor:
+            read.append(name)
+            return folder.weights[name]
+
+        def __iter__(self) -> Iterator[str]:
+            return iter(folder.weights)
+
+        def __len__(self) -> int:
+            return len(folder.weights)
+
+        def __contains__(self, name: object) -> bool:
+            return name in folder.weights
+
+    Capture(folder.spec, Counting(), TEXT)
+    assert len(TEXT) > 1
+    assert sorted(read) == ["embed.positions", "embed.tokens"]

@@ -7,7 +7,7 @@ so a wrong record, a swapped layer or a misread header shows as a difference fro
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -52,7 +52,10 @@ class StoredModel:
     ffn_facts: FfnFacts
     attention: BlockDtype
 
-    def embed(self, ids: Sequence[int] | Array, position: int = 0) -> torch.Tensor:
+    def embeddings(self, sequences: Sequence[Array]) -> Iterator[torch.Tensor]:
+        return (self.embed(ids.tolist(), 0) for ids in sequences)
+
+    def embed(self, ids: list[int], position: int) -> torch.Tensor:
         """Input of layer 0, fp32 [len(ids), d]."""
         rows, width = self.spec.vocab_size + self.spec.position_rows, self.spec.hidden_size
         dtype = numpy_dtype(self.embedding.dtype)

@@ -40,8 +40,8 @@ class CapturedLayer:
 class Parts(Protocol):
     """A model in pieces, each loaded when it is asked for."""
 
-    def embed(self, ids: TokenIds) -> Tensor:
-        """Input of layer 0 for a sequence from position 0, fp32 [len(ids), d]."""
+    def embeddings(self, sequences: Sequence[TokenIds]) -> Iterator[Tensor]:
+        """Input of layer 0 of each sequence from position 0, fp32 [its length, d]."""
         ...
 
     def block(self, index: int) -> Block: ...
@@ -56,12 +56,15 @@ class CheckpointParts:
     spec: ModelSpec
     weights: Weights
 
-    def embed(self, ids: TokenIds) -> Tensor:
-        """FORMAT.md, embedding.bin: token[id] + position[p] in fp32."""
-        rows = self.weights["embed.tokens"][torch.from_numpy(ids.astype(np.int64))].float()
-        if "embed.project_in" in self.weights:
-            rows = rows @ self.weights["embed.project_in"].float().T
-        return rows + self.weights["embed.positions"][: len(ids)].float() if self.spec.position_rows else rows
+    def embeddings(self, sequences: Sequence[TokenIds]) -> Iterator[Tensor]:
+        """FORMAT.md, embedding.bin: token[id] + position[p] in fp32. The tables are read once."""
+        tokens = self.weights["embed.tokens"]
+        project = self.weights["embed.project_in"].float() if "embed.project_in" in self.weights else None
+        positions = self.weights["embed.positions"].float() if self.spec.position_rows else None
+        for ids in sequences:
+            rows = tokens[torch.from_numpy(ids.astype(np.int64))].float()
+            rows = rows if project is None else rows @ project.T
+            yield rows if positions is None else rows + positions[: len(ids)]
 
     def block(self, index: int) -> Block:
         return AttentionBlock(self.spec, index, self.weights)
@@ -115,8 +118,8 @@ class Capture:
         self._seen = self._residual if predictor_input == "residual" else self._exchange  # by a predictor
         if self._keeps_input:
             self._seen = TokenRows(tokens, spec.hidden_size, work_dir)
-        for ids, span in zip(self._sequences, self._spans, strict=True):
-            self._residual[span] = self._parts.embed(ids)
+        for rows, span in zip(self._parts.embeddings(sequences), self._spans, strict=True):
+            self._residual[span] = rows
 
     @torch.no_grad()
     def layers(self, select: Select | None = None) -> Iterator[CapturedLayer]:

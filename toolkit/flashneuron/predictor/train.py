@@ -85,8 +85,8 @@ def train_layer(
         norm = (weights[f"layers.{layer.index}.ffn_norm.{part}"] for part in ("weight", "bias"))
         predictor = predictor.before_affine(*(part.to(ffn.device, torch.float32) for part in norm))
     predictor = predictor.rounded(settings.dtype)
-    rows = (spread_for_threshold(part, ffn) for part in (tuning, seen))
-    threshold, density = threshold_for(predictor, ffn, next(rows), target, next(rows))
+    tuning_rows, seen_rows = (spread_for_threshold(part, ffn) for part in (tuning, seen))
+    threshold, density = threshold_for(predictor, ffn, tuning_rows, target, seen_rows)
     predictor = predictor.shifted(threshold)
     return predictor, agreement(predictor, ffn, validation, seen_validation).row(layer.index, rank, density)
 
